@@ -8,8 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
-from . import cursor as encode_
-from . import sections
+from . import cursor as encode_, sections
 from .cursor import Cursor
 from .module import Code, Module
 from .sections import SECTION_NAMES, SECTION_ORDER
@@ -17,6 +16,7 @@ from .sections import SECTION_NAMES, SECTION_ORDER
 MAGIC: Final = b"\0asm"
 MODULE_HEADER: Final = MAGIC + b"\x01\x00\x00\x00"
 COMPONENT_HEADER: Final = MAGIC + b"\x0d\x00\x01\x00"
+_HEADERS: Final = {MODULE_HEADER: "a core module", COMPONENT_HEADER: "a component"}
 
 _VECTORS: Final[dict[int, tuple[str, Callable[[Cursor], Any]]]] = {
     sections.TYPE: ("types", sections.functype),
@@ -35,13 +35,12 @@ _VECTORS: Final[dict[int, tuple[str, Callable[[Cursor], Any]]]] = {
 def raw_sections(c: Cursor, header: bytes = MODULE_HEADER) -> Iterator[tuple[int, int, Cursor]]:
     """Each section of a module or component: (id, offset of the id, content)."""
     at = c.pos
-    if c.end - at < 8 or c.data[at : at + 4] != MAGIC:
+    if c.data[at : min(at + 4, c.end)] != MAGIC:
         c.fail("not WebAssembly: the file does not start with the bytes 00 61 73 6d")
     found = c.take(8)
     if found != header:
-        wanted, got = ("a component", "a core module") if header == COMPONENT_HEADER else ("a core module", "a component")
-        if found in (MODULE_HEADER, COMPONENT_HEADER):
-            c.fail(f"expected {wanted}, found {got}", at)
+        if found in _HEADERS:
+            c.fail(f"expected {_HEADERS[header]}, found {_HEADERS[found]}", at)
         c.unsupported(f"unknown WebAssembly version {found[4:].hex()}", at)
     while c:
         at = c.pos

@@ -65,7 +65,14 @@ class Cursor:
 
     def u32(self) -> int:
         """u32: an unsigned LEB128 number of at most 32 bits."""
-        return self._unsigned(32)
+        start = self.pos
+        if start < self.end and (byte := self.data[start]) < 0x80:  # nine in ten: indices of one byte
+            self.pos = start + 1
+            return byte
+        result, _ = self._leb(32)
+        if result >> 32:
+            self.fail("LEB128 number does not fit 32 bits", start)
+        return result
 
     def s32(self) -> int:
         """s32: a signed LEB128 number of at most 32 bits."""
@@ -79,35 +86,29 @@ class Cursor:
         """s64: a signed LEB128 number of at most 64 bits."""
         return self._signed(64)
 
-    def _unsigned(self, bits: int) -> int:
-        start, result, shift = self.pos, 0, 0
-        while True:
-            byte = self.byte()
-            result |= (byte & 0x7F) << shift
-            shift += 7
-            if byte < 0x80:
-                break
-            if shift >= bits:
-                self.fail(f"LEB128 number is longer than {bits} bits", start)
-        if result >> bits:
-            self.fail(f"LEB128 number does not fit {bits} bits", start)
-        return result
-
     def _signed(self, bits: int) -> int:
-        start, result, shift = self.pos, 0, 0
-        while True:
-            byte = self.byte()
-            result |= (byte & 0x7F) << shift
-            shift += 7
-            if byte < 0x80:
-                break
-            if shift >= bits:
-                self.fail(f"LEB128 number is longer than {bits} bits", start)
-        if byte & 0x40:
-            result -= 1 << shift
+        start = self.pos
+        result, width = self._leb(bits)
+        if result >> (width - 1):
+            result -= 1 << width
         if not -(1 << (bits - 1)) <= result < 1 << (bits - 1):
             self.fail(f"LEB128 number does not fit {bits} bits", start)
         return result
+
+    def _leb(self, bits: int) -> tuple[int, int]:
+        """The groups of a LEB128 number put together, unsigned, and how many bits they have."""
+        data, start, end = self.data, self.pos, self.end
+        result = shift = 0
+        for pos in range(start, min(end, start + -(-bits // 7))):
+            byte = data[pos]
+            result |= (byte & 0x7F) << shift
+            shift += 7
+            if byte < 0x80:
+                self.pos = pos + 1
+                return result, shift
+        if start + shift // 7 >= end:
+            self.fail("unexpected end", end)
+        self.fail(f"LEB128 number is longer than {bits} bits", start)
 
     def name(self) -> str:
         """name ::= b*:vec(byte), which must be UTF-8."""

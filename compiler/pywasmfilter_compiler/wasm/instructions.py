@@ -8,14 +8,14 @@ or segment. Six megabytes of code take about a quarter of a second this way.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final, NamedTuple, TypeAlias
 
 from . import cursor as encode
 from .cursor import Cursor
 from .module import Code
-from .opcodes import END, INSTRUCTIONS, PREFIX, Imm, Instruction, describe_unknown
+from .opcodes import END, GLOBAL_GET, INSTRUCTIONS, PREFIX, Imm, Instruction, describe_unknown
 
 _LEB: Final = rb"[\x80-\xff]{0,9}+[\x00-\x7f]"
 _PLAIN_IMMEDIATES: Final = {
@@ -67,7 +67,8 @@ def _skip_locals(cursor: Cursor) -> None:
     for _ in range(cursor.u32()):
         match = _LOCAL_DECLARATION.match(cursor.data, cursor.pos, cursor.end)
         if match is None:
-            cursor.unsupported("a local of an unknown type")
+            cursor.u32()
+            cursor.unsupported(f"a local of an unknown type {cursor.peek():#04x}")
         cursor.pos = match.end()
 
 
@@ -97,8 +98,21 @@ def _read_operands(cursor: Cursor, instruction: Instruction) -> Iterator[tuple[I
                 cursor.u32()
             case Imm.VALTYPES:
                 cursor.vec(Cursor.byte)
+            case Imm.MEMARG:  # here its alignment is not the shortest number
+                _read_memarg(cursor)
+            case Imm.REFTYPE:
+                cursor.unsupported(f"a reference of type {cursor.peek():#04x}")
             case _:
                 cursor.fail(f"malformed immediate of {instruction.name}")
+
+
+def _read_memarg(cursor: Cursor) -> None:
+    at, alignment = cursor.pos, cursor.u32()
+    if alignment & 0x40:
+        cursor.unsupported("an instruction that names its memory: only one memory is supported", at)
+    if alignment > 0x3F:
+        cursor.fail(f"malformed alignment {alignment}", at)
+    cursor.u32()
 
 
 def stops(code: Code) -> Iterator[Stop]:
@@ -111,9 +125,9 @@ def stops(code: Code) -> Iterator[Stop]:
     _skip_locals(cursor)
     match_run, size = _PLAIN_RUN.match, len(body)
     while True:
-        run = match_run(body, cursor.pos)
-        assert run is not None, "a run may be empty, so it always matches"
-        cursor.pos = start = run.end()
+        if run := match_run(body, cursor.pos):  # always: a run may be empty
+            cursor.pos = run.end()
+        start = cursor.pos
         if start >= size:
             break
         opcode, instruction = _read_opcode(cursor)
@@ -129,14 +143,16 @@ IndexOf: TypeAlias = Callable[[int], int]
 
 @dataclass(slots=True)
 class IndexMap:
-    """Where each index space of a module goes: one function per space, from old index to new."""
+    """Where each index space of a module goes: one function per space, from old index to new.
+
+    Element segments have none: instructions that name one change a table, which no user of this class allows.
+    """
 
     type: IndexOf
     func: IndexOf
     table: IndexOf
     memory: IndexOf
     global_: IndexOf
-    elem: IndexOf
     data: IndexOf
 
     def by_immediate(self) -> dict[Imm, IndexOf]:
@@ -148,20 +164,32 @@ class IndexMap:
             Imm.TABLE: self.table,
             Imm.MEMORY: self.memory,
             Imm.GLOBAL: self.global_,
-            Imm.ELEM: self.elem,
             Imm.DATA: self.data,
         }
 
 
-def rewrite(code: Code, index_map: dict[Imm, IndexOf]) -> bytes:
-    """The body with every movable index passed through `index_map` (see `IndexMap.by_immediate`)."""
+def rewrite(
+    code: Code,
+    index_map: Mapping[Imm, IndexOf],
+    constants: Mapping[int, bytes] | None = None,
+    known_stops: Iterable[Stop] | None = None,
+) -> bytes:
+    """The body with every movable index passed through `index_map` (see `IndexMap.by_immediate`).
+
+    A `global.get` of a global in `constants` becomes the instruction given there. `known_stops` are the body's
+    `stops`, for a caller that has walked it already.
+    """
     body, out, done = code.body, [], 0
-    for start, end, opcode, operands in stops(code):
+    constants = constants or {}
+    for start, end, opcode, operands in stops(code) if known_stops is None else known_stops:
         out.append(body[done:start])
+        done = end
+        if opcode == GLOBAL_GET and operands[0][1] in constants:
+            out.append(constants[operands[0][1]])
+            continue
         out.append(_opcode_bytes(opcode))
         for imm, index in operands:
             number = encode.signed if imm is Imm.BLOCKTYPE else encode.u32
             out.append(number(index_map[imm](index)))
-        done = end
     out.append(body[done:])
     return b"".join(out)

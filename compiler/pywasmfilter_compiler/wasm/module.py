@@ -79,7 +79,7 @@ class Export(NamedTuple):
 
     name: str
     kind: Kind
-    index: int
+    index: int  # type: ignore[assignment]  # the spec's word, though tuples have a method of this name
 
 
 class ConstInstr(NamedTuple):

@@ -11,6 +11,7 @@ from typing import Final, TypeVar
 from . import cursor as encode
 from .cursor import Cursor
 from .module import (
+    FUNCREF,
     VALTYPE_NAMES,
     Code,
     ConstExpr,
@@ -27,7 +28,6 @@ from .module import (
     Kind,
     Limits,
     TableType,
-    FUNCREF,
 )
 from .opcodes import END, INSTRUCTIONS, REF_FUNC, REF_NULL, describe_unknown
 
@@ -257,9 +257,7 @@ def encode_element(item: Element) -> bytes:
     if item.offset is None:
         return encode.u32((3 if item.declarative else 1) | 4 * expressions) + kind + functions
     if item.table:
-        return (
-            encode.u32(2 | 4 * expressions) + encode.u32(item.table) + encode_expr(item.offset) + kind + functions
-        )
+        return encode.u32(2 | 4 * expressions) + encode.u32(item.table) + encode_expr(item.offset) + kind + functions
     return encode.u32(4 * expressions) + encode_expr(item.offset) + functions
 
 

@@ -1,0 +1,201 @@
+"""Envoy's configuration, as plain dictionaries in the shape of its v3 API; written as JSON, which Envoy reads.
+
+`bootstrap()` is the whole document. Its parts are made by one small function each, so that a test can put together
+what it needs: `http_listener()`, `tcp_listener()`, `cluster()`, `wasm_service()`, and `WasmPlugin` for the module.
+Listeners and the admin interface are on 127.0.0.1; port 0 lets the system choose.
+"""
+
+from __future__ import annotations
+
+import base64
+import ipaddress
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
+from urllib.parse import urlsplit
+
+from pywasmfilter_compiler.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+Config: TypeAlias = dict[str, Any]
+FailurePolicy: TypeAlias = Literal["FAIL_CLOSED", "FAIL_OPEN", "FAIL_RELOAD"]
+
+LOOPBACK: Final = "127.0.0.1"
+LISTENER: Final = "pyfilter"
+UPSTREAM: Final = "upstream"
+
+_TYPE: Final = "type.googleapis.com/"
+_HTTP_MANAGER: Final = "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
+
+
+@dataclass(frozen=True, slots=True)
+class WasmPlugin:
+    """PluginConfig and VmConfig: one module, and how it is configured.
+
+    `name` is Envoy's own name for the plugin (in its statistics and errors); `root_id` chooses the plugin inside the
+    module. Plugins with equal `vm_id`, `vm_configuration` and `module` share their virtual machines.
+    """
+
+    module: Path
+    name: str = ""
+    root_id: str = ""
+    vm_id: str = ""
+    configuration: bytes = b""
+    vm_configuration: bytes = b""
+    environment: Mapping[str, str] = field(default_factory=dict)
+    failure_policy: FailurePolicy = "FAIL_CLOSED"
+
+    def config(self) -> Config:
+        """envoy.extensions.wasm.v3.PluginConfig"""
+        plugin: Config = {
+            "name": self.name,
+            "root_id": self.root_id,
+            "vm_config": {
+                "vm_id": self.vm_id,
+                "runtime": "envoy.wasm.runtime.v8",
+                "code": {"local": {"filename": str(self.module.absolute())}},
+            },
+            "failure_policy": self.failure_policy,
+        }
+        if self.configuration:
+            plugin["configuration"] = bytes_value(self.configuration)
+        if self.vm_configuration:
+            plugin["vm_config"]["configuration"] = bytes_value(self.vm_configuration)
+        if self.environment:
+            plugin["vm_config"]["environment_variables"] = {"key_values": dict(self.environment)}
+        return plugin
+
+
+def bytes_value(data: bytes) -> Config:
+    """google.protobuf.Any that a module receives as exactly `data`: a StringValue, a BytesValue if it is not UTF-8."""
+    try:
+        return {"@type": _TYPE + "google.protobuf.StringValue", "value": data.decode()}
+    except UnicodeDecodeError:
+        return {"@type": _TYPE + "google.protobuf.BytesValue", "value": base64.b64encode(data).decode()}
+
+
+def bootstrap(listeners: Sequence[Config], clusters: Sequence[Config] = (), services: Sequence[Config] = ()) -> Config:
+    """envoy.config.bootstrap.v3.Bootstrap with an admin interface on a port of its own."""
+    return {
+        "admin": {"address": _address(LOOPBACK, 0)},
+        "static_resources": {"listeners": list(listeners), "clusters": list(clusters)},
+        "bootstrap_extensions": list(services),
+        "overload_manager": {"resource_monitors": [_connection_limit()]},
+    }
+
+
+def http_listener(
+    plugins: Sequence[WasmPlugin], routes: Sequence[Config], *, name: str = LISTENER, port: int = 0
+) -> Config:
+    """envoy.config.listener.v3.Listener for HTTP: the plugins in order, then the router."""
+    filters = [*(_wasm_filter("http", index, plugin) for index, plugin in enumerate(plugins)), _router()]
+    manager = {
+        "@type": _TYPE + _HTTP_MANAGER,
+        "stat_prefix": name,
+        "route_config": {"virtual_hosts": [{"name": "all", "domains": ["*"], "routes": list(routes)}]},
+        "http_filters": filters,
+    }
+    chain = [{"name": "envoy.filters.network.http_connection_manager", "typed_config": manager}]
+    return _listener(name, port, chain)
+
+
+def tcp_listener(plugins: Sequence[WasmPlugin], cluster_name: str, *, name: str = LISTENER, port: int = 0) -> Config:
+    """envoy.config.listener.v3.Listener for TCP: the plugins in order, then a proxy to the cluster."""
+    proxy = {
+        "@type": _TYPE + "envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy",
+        "stat_prefix": name,
+        "cluster": cluster_name,
+    }
+    filters = [_wasm_filter("network", index, plugin) for index, plugin in enumerate(plugins)]
+    return _listener(name, port, [*filters, {"name": "envoy.filters.network.tcp_proxy", "typed_config": proxy}])
+
+
+def wasm_service(plugin: WasmPlugin, *, singleton: bool = True) -> Config:
+    """A `bootstrap_extensions` entry: a plugin outside all streams, on the main thread only or on every thread."""
+    service = {
+        "@type": _TYPE + "envoy.extensions.wasm.v3.WasmService",
+        "singleton": singleton,
+        "config": plugin.config(),
+    }
+    return {"name": "envoy.bootstrap.wasm", "typed_config": service}
+
+
+def route_to(cluster_name: str, *, prefix: str = "/") -> Config:
+    """A route to a cluster, without a time limit of its own."""
+    return {"match": {"prefix": prefix}, "route": {"cluster": cluster_name, "timeout": "0s"}}
+
+
+def direct_response(status: int, body: str, *, prefix: str = "/") -> Config:
+    """A route that Envoy answers itself."""
+    return {"match": {"prefix": prefix}, "direct_response": {"status": status, "body": {"inline_string": body}}}
+
+
+def cluster(name: str, host: str, port: int) -> Config:
+    """envoy.config.cluster.v3.Cluster with one endpoint; a host that is not an IP address is looked up by Envoy."""
+    return {
+        "name": name,
+        "type": "STATIC" if _is_ip(host) else "STRICT_DNS",
+        "connect_timeout": "5s",
+        "load_assignment": {
+            "cluster_name": name,
+            "endpoints": [{"lb_endpoints": [{"endpoint": {"address": _address(host, port)}}]}],
+        },
+    }
+
+
+def split_upstream(url: str) -> tuple[str, int]:
+    """Host and port of `http://host[:port]` or `host:port`; raises UsageError for anything else."""
+    parts = urlsplit(url if "//" in url else f"http://{url}")
+    try:
+        port = parts.port
+    except ValueError as error:
+        raise UsageError(f"upstream {url!r}: {error}") from None
+    if parts.scheme != "http" or not parts.hostname or parts.path not in {"", "/"} or parts.query:
+        raise UsageError(f"upstream {url!r}: expected http://host:port (Envoy keeps the path of each request)")
+    return parts.hostname, 80 if port is None else port
+
+
+def _listener(name: str, port: int, filters: Sequence[Config]) -> Config:
+    """Without SO_REUSEPORT, so that a second Envoy on the same port is refused instead of sharing the traffic."""
+    return {
+        "name": name,
+        "address": _address(LOOPBACK, port),
+        "enable_reuse_port": False,
+        "filter_chains": [{"filters": list(filters)}],
+    }
+
+
+def _wasm_filter(kind: str, index: int, plugin: WasmPlugin) -> Config:
+    """Filters of one chain need names of their own; the plugin's name may be empty or used twice."""
+    wasm = {"@type": f"{_TYPE}envoy.extensions.filters.{kind}.wasm.v3.Wasm", "config": plugin.config()}
+    return {"name": f"wasm.{index}", "typed_config": wasm}
+
+
+def _connection_limit() -> Config:
+    """A limit that is never reached here; without any, Envoy warns at each start."""
+    limit = {
+        "@type": _TYPE + "envoy.extensions.resource_monitors.downstream_connections.v3.DownstreamConnectionsConfig",
+        "max_active_downstream_connections": 100_000,
+    }
+    return {"name": "envoy.resource_monitors.global_downstream_max_connections", "typed_config": limit}
+
+
+def _router() -> Config:
+    return {
+        "name": "envoy.filters.http.router",
+        "typed_config": {"@type": _TYPE + "envoy.extensions.filters.http.router.v3.Router"},
+    }
+
+
+def _address(host: str, port: int) -> Config:
+    return {"socket_address": {"address": host, "port_value": port}}
+
+
+def _is_ip(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,155 @@
+"""The one finder and loader of a module's interpreter.
+
+While a module is built, it asks the compiler for sources, through a foreign function of the build's host. What is then
+imported is frozen into the module as live objects. What is not imported yet, but named by an import statement anywhere
+in the code, is compiled and kept in `frozen`, from where the finished module imports it when it comes to it.
+"""
+
+from __future__ import annotations
+
+import marshal
+import sys
+from _frozen_importlib import ModuleSpec
+
+from .. import _abi
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from types import CodeType, ModuleType
+    from typing import Any
+
+
+class Found:
+    """A module that can be imported: where it came from and, unless it is a namespace package, its code."""
+
+    def __init__(self, origin: str, is_package: bool, code: CodeType | None, imports: list[Import]) -> None:
+        self.origin = origin
+        self.is_package = is_package
+        self.code = code
+        self.imports = imports
+
+
+Import = tuple[int, str, tuple[str, ...]]
+"""An import statement: level (0 for absolute), module, and the names taken from it (empty for `import module`)."""
+
+frozen: dict[str, Found] = {}
+"""Modules that the finished module can still import."""
+
+loaded: dict[str, Found] = {}
+"""Modules imported while building, for the search for further imports; empty in a finished module."""
+
+after_import: dict[str, Callable[[ModuleType], None]] = {}
+"""What to do right after a module of this name was imported."""
+
+
+class Importer:
+    """A meta path finder, and the loader of what it finds."""
+
+    @staticmethod
+    def find_spec(name: str, _path: object = None, _target: object = None) -> ModuleSpec | None:
+        """The spec of a module; None if the build finds none. A finished module raises an error that says more."""
+        found = find(name)
+        if found is None:
+            if _abi.building:
+                return None
+            raise ModuleNotFoundError(
+                f"No module named {name!r} in this filter: the build found no import of it. "
+                f"Name it in an import statement, or build with --include {name}",
+                name=name,
+            )
+        spec = ModuleSpec(name, Importer, origin=found.origin, is_package=found.is_package)
+        spec.has_location = found.code is not None
+        return spec
+
+    @staticmethod
+    def create_module(_spec: ModuleSpec) -> None:
+        """The default module object."""
+
+    @staticmethod
+    def exec_module(module: ModuleType) -> None:
+        """Run the module's code in it."""
+        name = module.__name__
+        found = frozen[name]
+        if found.code is not None:
+            exec(found.code, module.__dict__)  # noqa: S102  # this is what a loader does
+        del frozen[name]
+        if _abi.building:
+            found.code = None
+            loaded[name] = found
+        if name in after_import:
+            after_import[name](module)
+
+    @staticmethod
+    def is_package(name: str) -> bool:
+        """Part of the loader protocol."""
+        return frozen[name].is_package
+
+
+def find(name: str) -> Found | None:
+    """A module among the frozen ones or, while building, from the compiler. Raises ImportError for native code."""
+    if name in frozen or not _abi.building:
+        return frozen.get(name)
+    kind, origin, source = marshal.loads(_abi.host.call_foreign_function("pyfilter.find_module", name))  # noqa: S302
+    if kind == "missing":
+        return None
+    if kind == "native":
+        raise ImportError(f"{name} is native code ({origin}), which cannot run inside a proxy", name=name)
+    code, imports = (None, []) if source is None else _compile(source, origin)
+    frozen[name] = found = Found(origin, kind == "package", code, imports)
+    return found
+
+
+_ONLY_AST = 0x400
+
+
+def _compile(source: bytes, origin: str) -> tuple[CodeType, list[Import]]:
+    tree = compile(source, origin, "exec", _ONLY_AST, dont_inherit=True)
+    return compile(tree, origin, "exec", dont_inherit=True), list(_import_statements(tree))
+
+
+def _import_statements(tree: Any) -> Iterator[Import]:
+    """All import statements of a module, those inside functions too."""
+    pending = list(tree.body)
+    while pending:
+        node = pending.pop()
+        kind = type(node).__name__
+        if kind == "Import":
+            for alias in node.names:
+                yield 0, alias.name, ()
+        elif kind == "ImportFrom":
+            yield node.level, node.module or "", tuple(alias.name for alias in node.names)
+        elif not (kind == "If" and _is_type_checking(node.test)):
+            for field in ("body", "orelse", "handlers", "finalbody", "cases"):
+                pending += getattr(node, field, ())
+
+
+def _is_type_checking(test: Any) -> bool:
+    return getattr(test, "id", None) == "TYPE_CHECKING" or getattr(test, "attr", None) == "TYPE_CHECKING"
+
+
+def imported_names(package: str, statement: Import) -> Iterator[str]:
+    """The modules that an import statement may import, parents first. `package` is the importing module's package."""
+    level, module, names = statement
+    if level:
+        parents = package.split(".")
+        base = parents[: len(parents) - level + 1]
+        module = ".".join([*base, module] if module else base)
+    parts = module.split(".")
+    for end in range(1, len(parts) + 1):
+        yield ".".join(parts[:end])
+    for name in names:
+        if name != "*":
+            yield f"{module}.{name}"
+
+
+def install() -> None:
+    """Make this the only source of modules besides the interpreter's built-in and frozen ones."""
+    sys.meta_path[:] = [finder for finder in sys.meta_path if _is_builtin(finder)] + [Importer]
+    sys.path_hooks.clear()
+    sys.path_importer_cache.clear()
+    sys.path.clear()
+
+
+def _is_builtin(finder: object) -> bool:
+    return getattr(finder, "__name__", "") in ("BuiltinImporter", "FrozenImporter")

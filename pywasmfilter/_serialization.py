@@ -1,0 +1,52 @@
+"""How the ABI puts lists of pairs into bytes (header maps, and properties that are maps).
+
+    u32 n · n × (u32 key size, u32 value size) · n × (key, NUL, value, NUL), all little-endian
+"""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+# What proxies accept; beyond it they take the map for an empty one, and so clear it.
+MOST_PAIRS = 1024
+MOST_BYTES = 1 << 20
+
+_FORBIDDEN = (b"\n", b"\r", b"\0")
+
+
+def encode_pairs(pairs: Iterable[tuple[str | bytes, str | bytes]]) -> bytes:
+    """Serialize pairs. Raises ValueError for what a proxy would refuse or misread."""
+    items = [(_encode(key), _encode(value)) for key, value in pairs]
+    if len(items) > MOST_PAIRS:
+        raise ValueError(f"{len(items)} header pairs, a proxy takes {MOST_PAIRS} at most")
+    sizes = b"".join(len(key).to_bytes(4, "little") + len(value).to_bytes(4, "little") for key, value in items)
+    data = b"".join(key + b"\0" + value + b"\0" for key, value in items)
+    serialized = len(items).to_bytes(4, "little") + sizes + data
+    if len(serialized) > MOST_BYTES:
+        raise ValueError(f"header pairs of {len(serialized)} bytes, a proxy takes {MOST_BYTES} at most")
+    return serialized
+
+
+def _encode(text: str | bytes) -> bytes:
+    data = text if isinstance(text, bytes) else text.encode("utf-8", "surrogateescape")
+    if any(byte in data for byte in _FORBIDDEN):
+        raise ValueError(f"a header must not contain a line break or NUL: {text!r}")
+    return data
+
+
+def decode_pairs(data: bytes) -> list[tuple[bytes, bytes]]:
+    """Read serialized pairs as bytes. An empty map may be no bytes at all."""
+    if not data:
+        return []
+    number = int.from_bytes
+    count = number(data[:4], "little")
+    position = 4 + 8 * count
+    pairs = []
+    for at in range(4, position, 8):
+        middle = position + number(data[at : at + 4], "little")
+        end = middle + 1 + number(data[at + 4 : at + 8], "little")
+        pairs.append((data[position:middle], data[middle + 1 : end]))
+        position = end + 1
+    return pairs

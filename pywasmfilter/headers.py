@@ -1,0 +1,139 @@
+"""Headers, trailers, and the request and response they belong to.
+
+These objects hold nothing: each access is a host call on the stream whose callback is running, so a look-up costs no
+more than the call. Names are matched ignoring case. Values are text decoded as UTF-8 with "surrogateescape": whatever
+bytes a peer sends come through unchanged, and `text.encode("utf-8", "surrogateescape")` gives them back.
+"""
+
+from __future__ import annotations
+
+from . import _abi
+from ._serialization import decode_pairs, encode_pairs
+from .types import MapType
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+
+class HeaderMap:
+    """One header map of the current stream (`proxy_header_map_type_t`), usable like a dict of str to str.
+
+    Reading works in the map's own callback, while the stream is paused from it, and in `on_http_stream_done`; changing
+    only in its own callback and while paused from it. Elsewhere a look-up raises BadArgument and `items` is empty.
+    """
+
+    __slots__ = ("_map",)
+
+    def __init__(self, map_type: MapType) -> None:
+        self._map = int(map_type)
+
+    def __getitem__(self, key: str | bytes) -> str:
+        """The first value of a header (`proxy_get_header_map_value`). Raises KeyError if there is none."""
+        value = _abi.host.get_header_map_value(self._map, key)
+        if value is None:
+            raise KeyError(key)
+        return value
+
+    def get(self, key: str | bytes, default: str | None = None) -> str | None:
+        """The first value of a header, or `default`."""
+        value = _abi.host.get_header_map_value(self._map, key)
+        return default if value is None else value
+
+    def get_all(self, key: str | bytes) -> list[str]:
+        """All values of a header, in order; an empty list if there is none."""
+        wanted = (key if isinstance(key, bytes) else key.encode("utf-8", "surrogateescape")).lower()
+        return [_text(value) for name, value in self.raw_items() if name.lower() == wanted]
+
+    def __contains__(self, key: str | bytes) -> bool:
+        """Whether the header is there, even with an empty value."""
+        return _abi.host.get_header_map_value(self._map, key) is not None
+
+    def __setitem__(self, key: str | bytes, value: str | bytes) -> None:
+        """Make `value` the only value of the header (`proxy_replace_header_map_value`).
+
+        Raises ValueError if the name or the value holds a line break or NUL.
+        """
+        _abi.host.replace_header_map_value(self._map, key, value)
+
+    def add(self, key: str | bytes, value: str | bytes) -> None:
+        """Append a value, keeping those that are there (`proxy_add_header_map_value`). Raises ValueError as above."""
+        _abi.host.add_header_map_value(self._map, key, value)
+
+    def __delitem__(self, key: str | bytes) -> None:
+        """Remove all values of a header. Raises KeyError if there is none."""
+        if key not in self:
+            raise KeyError(key)
+        _abi.host.remove_header_map_value(self._map, key)
+
+    def remove(self, key: str | bytes) -> None:
+        """Remove all values of a header, if there are any (`proxy_remove_header_map_value`)."""
+        _abi.host.remove_header_map_value(self._map, key)
+
+    def items(self) -> list[tuple[str, str]]:
+        """All names and values in order, repeated names included (`proxy_get_header_map_pairs`)."""
+        return [(_text(key), _text(value)) for key, value in self.raw_items()]
+
+    def raw_items(self) -> list[tuple[bytes, bytes]]:
+        """All names and values as the bytes that the proxy has."""
+        return decode_pairs(_abi.host.get_header_map_pairs(self._map))
+
+    def replace_all(self, pairs: Iterable[tuple[str | bytes, str | bytes]]) -> None:
+        """Replace the whole map (`proxy_set_header_map_pairs`).
+
+        Raises ValueError for more than 1024 pairs, more than 1 MiB, or a line break or NUL in any of them.
+        """
+        _abi.host.set_header_map_pairs(self._map, encode_pairs(pairs))
+
+    def __iter__(self) -> Iterator[str]:
+        """The names in order, each once."""
+        return iter(dict.fromkeys(name for name, _ in self.items()))
+
+    def __len__(self) -> int:
+        """How many pairs there are."""
+        return len(self.raw_items())
+
+    def __repr__(self) -> str:
+        return f"<HeaderMap {MapType(self._map).name}>"
+
+
+def _text(data: bytes) -> str:
+    return data.decode("utf-8", "surrogateescape")
+
+
+class Request:
+    """The request of the current HTTP stream."""
+
+    __slots__ = ()
+
+    headers = HeaderMap(MapType.HTTP_REQUEST_HEADERS)
+    trailers = HeaderMap(MapType.HTTP_REQUEST_TRAILERS)
+
+    @property
+    def method(self) -> str:
+        """The pseudo-header `:method`."""
+        return self.headers[":method"]
+
+    @property
+    def path(self) -> str:
+        """The pseudo-header `:path`, with the query."""
+        return self.headers[":path"]
+
+    @property
+    def authority(self) -> str:
+        """The pseudo-header `:authority`, which is also the HTTP/1 host."""
+        return self.headers[":authority"]
+
+
+class Response:
+    """The response of the current HTTP stream."""
+
+    __slots__ = ()
+
+    headers = HeaderMap(MapType.HTTP_RESPONSE_HEADERS)
+    trailers = HeaderMap(MapType.HTTP_RESPONSE_TRAILERS)
+
+    @property
+    def status(self) -> int:
+        """The pseudo-header `:status`."""
+        return int(self.headers[":status"])

@@ -1,0 +1,44 @@
+"""What the user's code registered: the VM context and the plugins by name.
+
+The truth about a module's plugins. The decorators are thin sugar over `register_plugin` and `register_vm`, and the
+compiler reads `describe` after importing the user's code.
+"""
+
+from __future__ import annotations
+
+from . import _callbacks
+from .contexts import PluginContext, VMContext
+
+plugins: dict[str, type[PluginContext]] = {}
+vm_context: type[VMContext] = VMContext
+
+_ON_ERROR = ("deny", "continue")
+
+
+def register_plugin(name: str, plugin_context: type[PluginContext]) -> None:
+    """Make a plugin context known under the plugin's name (Envoy: root_id, Istio: pluginName).
+
+    Raises TypeError for a class that is not a PluginContext, ValueError for a name in use or an unknown `on_error`.
+    """
+    if not (isinstance(plugin_context, type) and issubclass(plugin_context, PluginContext)):
+        raise TypeError(f"plugin {name!r}: {plugin_context!r} is not a subclass of PluginContext")
+    if name in plugins:
+        raise ValueError(f"plugin {name!r} is registered twice: {plugins[name].__name__}, {plugin_context.__name__}")
+    if plugin_context.on_error not in _ON_ERROR:
+        raise ValueError(f"plugin {name!r}: on_error is one of {_ON_ERROR}, not {plugin_context.on_error!r}")
+    plugins[name] = plugin_context
+
+
+def register_vm(context: type[VMContext]) -> None:
+    """Make a VM context known. Raises TypeError for another kind of class, ValueError for a second one."""
+    global vm_context  # noqa: PLW0603  # there is one VM
+    if not (isinstance(context, type) and issubclass(context, VMContext)):
+        raise TypeError(f"{context!r} is not a subclass of VMContext")
+    if vm_context is not VMContext:
+        raise ValueError(f"a module has one VM context: {vm_context.__name__}, {context.__name__}")
+    vm_context = context
+
+
+def describe() -> dict[str, object]:
+    """What the compiler needs to know: the plugins' names and the ABI callbacks to export."""
+    return {"plugins": sorted(plugins), "callbacks": _callbacks.overridden()}

@@ -1,0 +1,25 @@
+/* The Python module `pywasmfilter._shim`: host calls, and `bind`, with which the SDK says where callbacks go. */
+#include "shim.h"
+
+struct Bound bound;
+
+/* bind(contexts, on_context_create, on_vm_start, on_exception, status_error, build): called once, by `_dispatcher`. */
+static PyObject *bind(PyObject *self, PyObject *const *args, Py_ssize_t nargs) {
+    PyObject **fields[] = {&bound.contexts,     &bound.on_context_create, &bound.on_vm_start,
+                           &bound.on_exception, &bound.status_error,      &bound.build};
+    const Py_ssize_t count = sizeof fields / sizeof *fields;
+    if (nargs != count) return PyErr_Format(PyExc_TypeError, "bind takes %zd arguments, %zd were given", count, nargs);
+    for (Py_ssize_t i = 0; i < count; i++) *fields[i] = Py_NewRef(args[i]);
+    return intern_method_names() < 0 ? NULL : Py_NewRef(Py_None);
+}
+
+
+static int add_hostcalls(PyObject *module) { return PyModule_AddFunctions(module, hostcall_methods); }
+
+enum { Py_mod_exec = 2 };
+
+static PyMethodDef methods[] = {{"bind", bind, METH_FASTCALL, "bind(…): register the dispatcher"}, {0}};
+static PyModuleDef_Slot slots[] = {{Py_mod_exec, add_hostcalls}, {0}};
+static PyModuleDef module = {.ob_refcnt = 1, .m_name = "pywasmfilter._shim", .m_methods = methods, .m_slots = slots};
+
+__attribute__((visibility("default"))) PyObject *PyInit__shim(void) { return PyModuleDef_Init(&module); }

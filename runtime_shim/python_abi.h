@@ -1,0 +1,99 @@
+/* The part of CPython's stable ABI that the shim uses, declared by hand.
+ *
+ * The Python.h of the machine that compiles the shim describes another platform, and the one of the interpreter inside
+ * the module is not installed anywhere. The stable ABI (PEP 384) is a promise that these declarations hold. Names and
+ * types are those of https://docs.python.org/3.14/c-api/stable.html.
+ */
+#ifndef PYTHON_ABI_H
+#define PYTHON_ABI_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+typedef struct _object PyObject;
+typedef ptrdiff_t Py_ssize_t;
+typedef PyObject *(*PyCFunctionFast)(PyObject *self, PyObject *const *args, Py_ssize_t nargs);
+
+#define METH_FASTCALL 0x0080
+#define PY_VECTORCALL_ARGUMENTS_OFFSET ((size_t)1 << (8 * sizeof(size_t) - 1))
+
+typedef struct {
+    const char *ml_name;
+    PyCFunctionFast ml_meth;
+    int ml_flags;
+    const char *ml_doc;
+} PyMethodDef;
+
+typedef struct {
+    int slot;
+    void *value;
+} PyModuleDef_Slot;
+
+/* PyModuleDef with its PyModuleDef_Base written out (a 32-bit build with the GIL). */
+typedef struct {
+    Py_ssize_t ob_refcnt;
+    PyObject *ob_type;
+    PyObject *(*m_init)(void);
+    Py_ssize_t m_index;
+    PyObject *m_copy;
+    const char *m_name;
+    const char *m_doc;
+    Py_ssize_t m_size;
+    PyMethodDef *m_methods;
+    PyModuleDef_Slot *m_slots;
+    void *m_traverse;
+    void *m_clear;
+    void *m_free;
+} PyModuleDef;
+
+extern PyObject _Py_NoneStruct;
+#define Py_None (&_Py_NoneStruct)
+
+extern PyObject *PyExc_TypeError;
+extern PyObject *PyExc_ValueError;
+
+PyObject *PyModuleDef_Init(PyModuleDef *def);
+int PyModule_AddFunctions(PyObject *module, PyMethodDef *functions);
+int PyGILState_Ensure(void);
+
+void *PyMem_Malloc(size_t size);
+void PyMem_Free(void *memory);
+void Py_IncRef(PyObject *object);
+void Py_DecRef(PyObject *object);
+PyObject *Py_NewRef(PyObject *object);
+
+PyObject *PyBool_FromLong(long value);
+PyObject *PyLong_FromLong(long value);
+PyObject *PyLong_FromUnsignedLong(unsigned long value);
+PyObject *PyLong_FromUnsignedLongLong(unsigned long long value);
+long PyLong_AsLong(PyObject *object);
+
+PyObject *PyBytes_FromStringAndSize(const char *data, Py_ssize_t size);
+int PyBytes_AsStringAndSize(PyObject *bytes, char **data, Py_ssize_t *size);
+PyObject *PyUnicode_DecodeUTF8(const char *data, Py_ssize_t size, const char *errors);
+PyObject *PyUnicode_AsEncodedString(PyObject *text, const char *encoding, const char *errors);
+const char *PyUnicode_AsUTF8AndSize(PyObject *text, Py_ssize_t *size);
+PyObject *PyUnicode_InternFromString(const char *text);
+
+PyObject *PyTuple_Pack(Py_ssize_t size, ...);
+PyObject *PyList_New(Py_ssize_t size);
+int PyList_SetItem(PyObject *list, Py_ssize_t index, PyObject *item);
+PyObject *PyDict_GetItemWithError(PyObject *dict, PyObject *key);
+int PyDict_DelItem(PyObject *dict, PyObject *key);
+
+PyObject *PyObject_VectorcallMethod(PyObject *name, PyObject *const *args, size_t nargs, PyObject *names);
+PyObject *PyObject_CallFunctionObjArgs(PyObject *callable, ...);
+
+PyObject *PyErr_Occurred(void);
+PyObject *PyErr_GetRaisedException(void);
+void PyErr_Clear(void);
+PyObject *PyErr_Format(PyObject *type, const char *format, ...);
+PyObject *PyErr_NoMemory(void);
+
+/* Type checks without the type objects' layout: the flags are part of the stable ABI. */
+PyObject *PyObject_Type(PyObject *object);
+unsigned long PyType_GetFlags(PyObject *type);
+#define Py_TPFLAGS_BYTES_SUBCLASS (1UL << 27)
+#define Py_TPFLAGS_UNICODE_SUBCLASS (1UL << 28)
+
+#endif

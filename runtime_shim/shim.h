@@ -1,0 +1,38 @@
+/* What the files of the shim share.
+ *
+ *     module.c     the Python module `pywasmfilter._shim`: its method table and the state given to it by the SDK
+ *     hostcalls.c  Python → host: one function per host call; checks arguments, calls, converts, frees
+ *     callbacks.c  host → Python: one export per ABI callback; finds the context and calls its method
+ *     wasi.c       the C library's operating system
+ *     stubs.c      the host while the runtime image is built
+ *
+ * The shim decides nothing: policy (errors, life cycle, which plugin) is Python, in `pywasmfilter/_dispatcher.py`.
+ */
+#ifndef SHIM_H
+#define SHIM_H
+
+#include "python_abi.h"
+#include "proxy_wasm_abi.h"
+
+void *malloc(size_t size);
+void free(void *memory);
+void *memset(void *memory, int byte, size_t size);
+size_t strlen(const char *text);
+void *memchr(const void *data, int byte, size_t size);
+
+/* What the SDK registers with `bind`. The host's callbacks come without a module handle, so this is static state. */
+extern struct Bound {
+    PyObject *contexts;          /* dict: context id → context; owned by the dispatcher */
+    PyObject *on_context_create; /* (context id, parent id) → None */
+    PyObject *on_vm_start;       /* (context id, configuration size) → bool */
+    PyObject *on_exception;      /* (context, method name, exception) → action */
+    PyObject *status_error;      /* (function name, status) → raises */
+    PyObject *build;             /* (request bytes) → None: only called while a module is built */
+} bound;
+
+extern PyMethodDef hostcall_methods[];
+
+/* Intern the names of the methods that callbacks.c calls; -1 with an exception set on failure. */
+int intern_method_names(void);
+
+#endif

@@ -1,0 +1,41 @@
+"""Fixtures that put a module into a real Envoy."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any, Protocol
+
+import pytest
+from pywasmfilter_compiler.envoy.echo import EchoServer
+from pywasmfilter_compiler.envoy.run import Server, serve
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+class EnvoyFactory(Protocol):
+    """Starts an Envoy with one module; the options are those of `serve`."""
+
+    def __call__(self, module_path: Path, **options: Any) -> Server: ...
+
+
+@pytest.fixture(scope="session")
+def upstream() -> Iterator[EchoServer]:
+    """The upstream of the whole run; it keeps nothing between requests."""
+    with EchoServer() as server:
+        yield server
+
+
+@pytest.fixture
+def envoy(upstream: EchoServer) -> Iterator[EnvoyFactory]:
+    """A function that starts an Envoy in front of the echo upstream; what it started is stopped when the test ends.
+
+    As in `server = envoy(module_path, plugin_configuration=b"{}")`.
+    """
+    with ExitStack() as stack:
+
+        def start(module_path: Path, **options: Any) -> Server:
+            return stack.enter_context(serve(module_path, **{"upstream": upstream.url} | options))
+
+        yield start
