@@ -48,8 +48,19 @@ def frame_places(exception: BaseException) -> Iterator[tuple[str, int, str]]:
     step = exception.__traceback__
     while step is not None:
         code = step.tb_frame.f_code
-        yield code.co_filename, step.tb_lineno or 0, code.co_qualname
+        yield _origin(code.co_filename), step.tb_lineno or 0, code.co_qualname
         step = step.tb_next
+
+
+# Where the interpreter and the SDK stood when the runtime image was built; everything later has its origin as its path.
+_IMAGE_FOLDERS = {"/python/": "lib/python3.14/", "/0/": "site-packages/"}
+
+
+def _origin(path: str) -> str:
+    for folder, prefix in _IMAGE_FOLDERS.items():
+        if path.startswith(folder):
+            return prefix + path[len(folder) :]
+    return path
 
 
 def describe(exception: BaseException) -> str:

@@ -35,7 +35,8 @@ def _drop_foreign_modules() -> None:
 
 
 def build(request: bytes) -> None:
-    """Entry: `request` is a dict with "modules", the names to import in order, and "include", further ones to keep.
+    """Entry: `request` is a dict with "modules", the names to import in order, "include", further ones to keep, and
+    "not_followed", top-level names that an import in the standard library itself does not bring in.
 
     The report is sent to the foreign function `pyfilter.report`: a dict with "plugins" and "callbacks", or "error".
     """
@@ -49,7 +50,7 @@ def build(request: bytes) -> None:
             import_module(name)
         for name in wanted["include"]:
             _include(name)
-        _freeze_later_imports()
+        _freeze_later_imports(frozenset(wanted["not_followed"]))
         report = {**registry.describe(), "modules": _modules()}
     except BaseException as exception:  # noqa: BLE001  # whatever the user's code raises is the build's result
         report = {"error": _error(exception)}
@@ -63,26 +64,26 @@ def _include(name: str) -> None:
         raise ModuleNotFoundError(f"--include {name}: no such module", name=name)
 
 
-_IMPORTED_BY_C = {"datetime": ("_strptime",), "time": ("_strptime",), "_datetime": ("_strptime",)}
+_IMPORTED_BY_C = {"datetime": ("_strptime",), "time": ("_strptime",)}
 """Modules that C code imports by name, which no import statement shows."""
 
 
-def _freeze_later_imports() -> None:
+def _freeze_later_imports(not_followed: frozenset[str]) -> None:
     """Keep what import statements name and nothing has imported yet: in functions, behind conditions."""
     pending = [*importer.loaded.items(), *importer.frozen.items()]
     seen: set[str] = set()
-    for name in sys.modules.keys() & _IMPORTED_BY_C.keys():
-        pending += [(hidden, found) for hidden in _IMPORTED_BY_C[name] if (found := _find_quietly(hidden))]
     while pending:
         name, module = pending.pop()
         package = name if module.is_package else name.rpartition(".")[0]
+        skipped = not_followed if module.is_standard else frozenset[str]()
         for statement in module.imports:
             for wanted in importer.imported_names(package, statement):
-                if wanted in sys.modules or wanted in seen:
+                if wanted in seen or wanted.partition(".")[0] in skipped:
                     continue
                 seen.add(wanted)
-                if found := _find_quietly(wanted):
-                    pending.append((wanted, found))
+                for candidate in (wanted, *_IMPORTED_BY_C.get(wanted, ())):
+                    if found := _find_quietly(candidate):
+                        pending.append((candidate, found))
 
 
 def _find_quietly(name: str) -> importer.Found | None:

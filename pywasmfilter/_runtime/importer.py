@@ -29,6 +29,11 @@ class Found:
         self.code = code
         self.imports = imports
 
+    @property
+    def is_standard(self) -> bool:
+        """Whether it belongs to the standard library."""
+        return self.origin.startswith("lib/")
+
 
 Import = tuple[int, str, tuple[str, ...]]
 """An import statement: level (0 for absolute), module, and the names taken from it (empty for `import module`)."""
@@ -95,21 +100,22 @@ def find(name: str) -> Found | None:
         return None
     if kind == "native":
         raise ImportError(f"{name} is native code ({origin}), which cannot run inside a proxy", name=name)
-    code, imports = (None, []) if source is None else _compile(source, origin)
-    frozen[name] = found = Found(origin, kind == "package", code, imports)
+    frozen[name] = found = Found(origin, kind == "package", None, [])
+    if source is not None:
+        tree = compile(source, origin, "exec", _ONLY_AST, dont_inherit=True)
+        found.code = compile(tree, origin, "exec", dont_inherit=True)
+        found.imports = list(_import_statements(tree, found.is_standard))
     return found
 
 
 _ONLY_AST = 0x400
 
 
-def _compile(source: bytes, origin: str) -> tuple[CodeType, list[Import]]:
-    tree = compile(source, origin, "exec", _ONLY_AST, dont_inherit=True)
-    return compile(tree, origin, "exec", dont_inherit=True), list(_import_statements(tree))
+def _import_statements(tree: Any, is_standard: bool) -> Iterator[Import]:
+    """All import statements of a module, those inside functions too.
 
-
-def _import_statements(tree: Any) -> Iterator[Import]:
-    """All import statements of a module, those inside functions too."""
+    Not those for type checkers, and in the standard library not those of its command-line uses.
+    """
     pending = list(tree.body)
     while pending:
         node = pending.pop()
@@ -119,9 +125,18 @@ def _import_statements(tree: Any) -> Iterator[Import]:
                 yield 0, alias.name, ()
         elif kind == "ImportFrom":
             yield node.level, node.module or "", tuple(alias.name for alias in node.names)
-        elif not (kind == "If" and _is_type_checking(node.test)):
+        elif kind == "FunctionDef" and is_standard and node.name in _COMMAND_LINE_FUNCTIONS:
+            continue
+        elif not (kind == "If" and (_is_type_checking(node.test) or _is_main(node.test))):
             for field in ("body", "orelse", "handlers", "finalbody", "cases"):
                 pending += getattr(node, field, ())
+
+
+_COMMAND_LINE_FUNCTIONS = ("main", "_main", "test", "_test")
+
+
+def _is_main(test: Any) -> bool:
+    return getattr(getattr(test, "left", None), "id", None) == "__name__"
 
 
 def _is_type_checking(test: Any) -> bool:

@@ -203,7 +203,7 @@ def test_envoy_that_ignores_the_request_to_stop_is_killed(tmp_path: Path, monkey
 
 
 def test_ready_means_that_every_worker_is_configured(tmp_path: Path) -> None:
-    """When the block begins every worker has its instance; the main thread has two, and a third one that was a trial."""
+    """When the block begins every worker has its instance; the main thread has two, and had a trial one."""
     module = logs_on_configure(tmp_path / "m.wasm", b"configured")
     with EnvoyProcess(direct(WasmPlugin(module)), concurrency=3) as envoy:
         assert "wasm.envoy.wasm.runtime.v8.active: 5" in envoy.admin("/stats?filter=v8.active")

@@ -13,13 +13,16 @@ import socket
 import socketserver
 import sys
 import threading
-from typing import TYPE_CHECKING, Any, Self
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from pywasmfilter_compiler.envoy.http1 import Headers, MessageError, read_body, read_head, render_head, values
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from types import TracebackType
+
+_CLOSE: Final = 5.0  # seconds that closing waits for requests that are being answered
 
 
 class EchoServer:
@@ -71,27 +74,26 @@ class _Server(socketserver.ThreadingTCPServer):
         super().__init__(address, _Connection)
         self.extra_headers = extra_headers
         self._open: set[socket.socket] = set()
-        self._lock = threading.Lock()
+        self._changed = threading.Condition()
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        with self._lock:
+        with self._changed:
             self._open.add(request)
         super().process_request(request, client_address)
 
     def shutdown_request(self, request: Any) -> None:
-        with self._lock:
-            self._open.discard(request)
         super().shutdown_request(request)
+        with self._changed:
+            self._open.discard(request)
+            self._changed.notify_all()
 
     def close_connections(self) -> None:
-        """Wake up the threads that wait for another request; each then closes its own socket."""
-        with self._lock:
-            waiting = list(self._open)
-        for connection in waiting:
-            try:
-                connection.shutdown(socket.SHUT_RDWR)
-            except OSError:  # the peer was faster
-                continue
+        """Wake up the threads that wait for another request, and wait until each has closed its socket."""
+        with self._changed:
+            for connection in self._open:
+                with suppress(OSError):  # the peer was faster
+                    connection.shutdown(socket.SHUT_RDWR)
+            self._changed.wait_for(lambda: not self._open, _CLOSE)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A client that goes away is nothing to report."""

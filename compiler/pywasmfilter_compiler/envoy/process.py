@@ -7,7 +7,8 @@
                                                     # stopped, its temporary directory gone
 
 The log is read by a thread: what Envoy has logged may be seen a moment later, which `wait_for_log` waits for; once the
-block has ended the log is complete. Envoy runs without hot restart, so several can run side by side and none leaves shared memory behind.
+block has ended the log is complete. Envoy runs without hot restart, so several can run side by side and none leaves
+anything in /dev/shm.
 """
 
 from __future__ import annotations
