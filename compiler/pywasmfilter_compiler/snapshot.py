@@ -162,8 +162,7 @@ class _BuildHost:
         return _OK
 
     def _find_module(self, name: bytes) -> bytes:
-        kind, origin, path = self.sources.find(name.decode())
-        return marshal.dumps((kind, origin, None if path is None else path.read_bytes()), 2)
+        return marshal.dumps(tuple(self.sources.find(name.decode())), 2)
 
     def _output(self, line: bytes) -> bytes:
         self.output(line.decode("utf-8", "replace"))

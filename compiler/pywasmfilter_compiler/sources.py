@@ -13,71 +13,110 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Final, Literal, NamedTuple, Protocol
+from zipfile import ZipFile
 
-_NATIVE_SUFFIXES = (*EXTENSION_SUFFIXES, ".so", ".pyd")
+_NATIVE_SUFFIXES: Final = (*EXTENSION_SUFFIXES, ".so", ".pyd")
+
+STANDARD_LIBRARY: Final = "lib/python3.14/"
+SITE_PACKAGES: Final = "site-packages/"
 
 
-class Root(NamedTuple):
-    """A folder in which modules are looked for, and what the origins of its files start with.
+class Root(Protocol):
+    """A place in which modules are looked for; `prefix` is what the origins of its files start with."""
 
-    With `only`, nothing but the package of that name is looked for in it.
-    """
+    @property
+    def prefix(self) -> str: ...
 
-    folder: Path
+    def has_file(self, relative: str) -> bool: ...
+    def has_folder(self, relative: str) -> bool: ...
+    def read(self, relative: str) -> bytes: ...
+
+
+class Folder(NamedTuple):
+    """A folder on disk. With `only`, nothing but the package of that name is looked for in it."""
+
+    path: Path
     prefix: str
     only: str = ""
 
+    def has_file(self, relative: str) -> bool:
+        return self._may_hold(relative) and (self.path / relative).is_file()
+
+    def has_folder(self, relative: str) -> bool:
+        return self._may_hold(relative) and (self.path / relative).is_dir()
+
+    def read(self, relative: str) -> bytes:
+        return (self.path / relative).read_bytes()
+
+    def _may_hold(self, relative: str) -> bool:
+        return self.only in ("", relative.partition("/")[0])
+
+
+@dataclass(slots=True)
+class Archive:
+    """A zip file, as which the cache keeps the standard library."""
+
+    zip: ZipFile
+    prefix: str
+    names: frozenset[str] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.names = frozenset(self.zip.namelist())
+
+    def has_file(self, relative: str) -> bool:
+        return relative in self.names
+
+    def has_folder(self, relative: str) -> bool:  # noqa: ARG002  # every package of the standard library has its file
+        return False
+
+    def read(self, relative: str) -> bytes:
+        return self.zip.read(relative)
+
 
 class Source(NamedTuple):
-    """A module that was looked for. `path` is None for a namespace package and for a module that is missing."""
+    """A module that was looked for. `content` is None for a namespace package and where there is no source."""
 
     kind: Literal["module", "package", "native", "missing"]
     origin: str = ""
-    path: Path | None = None
+    content: bytes | None = None
 
 
 @dataclass(slots=True)
 class Sources:
-    """Finds modules in `roots`, in order; remembers which file each origin stands for."""
+    """Finds modules in `roots`, in order.
+
+    `aliases` gives files of the first root that are known under another module name. `paths` remembers the file of
+    each origin that was found on disk.
+    """
 
     roots: list[Root]
+    aliases: dict[str, str] = field(default_factory=dict)
     paths: dict[str, Path] = field(default_factory=dict)
 
     def find(self, name: str) -> Source:
-        """The source of a module by its absolute dotted name."""
+        """The source of a module by its absolute dotted name. Raises OSError if it cannot be read."""
+        if name in self.aliases:
+            return self._source("module", self.roots[0], self.aliases[name])
         relative = name.replace(".", "/")
-        namespace: Source | None = None
+        namespace: Root | None = None
         for root in self.roots:
-            if root.only not in ("", name.partition(".")[0]):
-                continue
-            base = root.folder / relative
-            if (init := base / "__init__.py").is_file():
-                return self._source("package", root, init)
-            if (file := base.with_name(base.name + ".py")).is_file():
-                return self._source("module", root, file)
-            if native := _native_file(base):
-                return self._source("native", root, native)
-            if namespace is None and base.is_dir() and root.prefix != STANDARD_LIBRARY:
-                namespace = Source("package", f"{root.prefix}{relative}")
-        return namespace or Source("missing")
+            if root.has_file(f"{relative}/__init__.py"):
+                return self._source("package", root, f"{relative}/__init__.py")
+            if root.has_file(f"{relative}.py"):
+                return self._source("module", root, f"{relative}.py")
+            for suffix in _NATIVE_SUFFIXES:
+                if root.has_file(relative + suffix):
+                    return Source("native", root.prefix + relative + suffix)
+            if namespace is None and root.has_folder(relative):
+                namespace = root
+        return Source("missing") if namespace is None else Source("package", namespace.prefix + relative)
 
-    def _source(self, kind: Literal["module", "package", "native"], root: Root, path: Path) -> Source:
-        origin = root.prefix + path.relative_to(root.folder).as_posix()
-        self.paths[origin] = path
-        return Source(kind, origin, path)
-
-
-def _native_file(base: Path) -> Path | None:
-    for suffix in _NATIVE_SUFFIXES:
-        file = base.with_name(base.name + suffix)
-        if file.is_file():
-            return file
-    return None
-
-
-STANDARD_LIBRARY = "lib/python3.14/"
-SITE_PACKAGES = "site-packages/"
+    def _source(self, kind: Literal["module", "package"], root: Root, relative: str) -> Source:
+        origin = root.prefix + relative
+        if isinstance(root, Folder):
+            self.paths[origin] = root.path / relative
+        return Source(kind, origin, root.read(relative))
 
 
 def installed_roots() -> Iterator[Root]:
@@ -91,7 +130,7 @@ def installed_roots() -> Iterator[Root]:
         resolved = folder.resolve()
         if resolved.is_dir() and resolved not in seen and resolved.name != "lib-dynload":
             seen.add(resolved)
-            yield Root(resolved, SITE_PACKAGES)
+            yield Folder(resolved, SITE_PACKAGES)
 
 
 def _virtual_environment() -> list[Path]:
@@ -101,9 +140,7 @@ def _virtual_environment() -> list[Path]:
     return sorted(Path(active).glob("lib/python3*/site-packages")) or [Path(active, "Lib", "site-packages")]
 
 
-# An import statement in the standard library does not bring these in: they need an operating system, or are developers'
-# tools. A filter or an installed package that names one gets it all the same.
-NOT_FOLLOWED = frozenset(
+NOT_FOLLOWED: Final = frozenset(
     """
     __main__ _aix_support _android_support _apple_support _ios_support _osx_support _pydatetime _pydecimal _pyio _pylong
     _pyrepl argparse asyncio bdb bz2 cmd code codeop compression concurrent ctypes curses dbm distutils doctest ensurepip
@@ -114,3 +151,5 @@ NOT_FOLLOWED = frozenset(
     zipimport
     """.split()
 )
+"""What an import inside a function of the standard library does not bring in: it needs an operating system, or is a
+developer's tool. A filter or an installed package that names one of these gets it all the same."""

@@ -7,6 +7,7 @@
 takes the place of the component's host functions is given to it.
 """
 
-from .link import LinkPlan, link
+from .link import External, LinkPlan, link
+from .stack_guard import StackGuard
 
-__all__ = ["LinkPlan", "link"]
+__all__ = ["External", "LinkPlan", "StackGuard", "link"]
