@@ -201,6 +201,10 @@ int32_t EXPORT(proxy_on_response_trailers)(uint32_t context_id, int32_t count) {
     return call(ON_HTTP_RESPONSE_TRAILERS, context_id, PyLong_FromLong(count), NULL, ACTION_CONTINUE, ACTION_PAUSE);
 }
 
+/* What the linker's stack guard asks in place of functions that recurse without asking: not 0, with RecursionError set,
+ * if recursion went too deep. */
+int32_t EXPORT(pyfilter_check_recursion)(void) { return Py_EnterRecursiveCall(" in a nested object"); }
+
 /* Building a module: the compiler calls this once in its own host, and no finished module exports it. */
 
 int32_t EXPORT(pyfilter_build)(char *request, size_t size) {

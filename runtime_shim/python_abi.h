@@ -84,6 +84,8 @@ int PyDict_DelItem(PyObject *dict, PyObject *key);
 PyObject *PyObject_VectorcallMethod(PyObject *name, PyObject *const *args, size_t nargs, PyObject *names);
 PyObject *PyObject_CallFunctionObjArgs(PyObject *callable, ...);
 
+int Py_EnterRecursiveCall(const char *where);
+
 PyObject *PyErr_Occurred(void);
 PyObject *PyErr_GetRaisedException(void);
 void PyErr_Clear(void);

@@ -42,18 +42,35 @@ _FILES: Final = ("image.wasm", "image.cwasm", "stdlib.zip")
 _PACKAGE: Final = Path(__file__).parent
 _SHIM: Final = _PACKAGE / "shim"
 
-# Functions of the interpreter that ask whether recursion went too deep; their callers take part in recursion. The
-# others recurse without asking: they free, hash or iterate over nested things.
-_RECURSION_CHECKS: Final = frozenset(
-    {
-        "_Py_CheckRecursiveCall",
-        "_Py_EnterRecursiveCall",
-        "Py_EnterRecursiveCall",
-        "_Py_ReachedRecursionLimitWithMargin",
-    }
+_STACK_GUARD: Final = StackGuard(
+    frame=256,
+    # Functions that ask whether recursion went too deep; their callers take part in recursion.
+    checks=frozenset(
+        {
+            "_Py_CheckRecursiveCall",
+            "_Py_EnterRecursiveCall",
+            "Py_EnterRecursiveCall",
+            "_Py_ReachedRecursionLimitWithMargin",
+        }
+    ),
+    # Freeing what is nested: the interpreter asks, in a way that does not show as a call.
+    functions=frozenset({"_Py_Dealloc"}),
+    # Functions that recurse without asking: they advance the iterator below them, hash the members of a thing, or call
+    # what they are bound to. NULL and -1 are what they return for an error.
+    check="pyfilter_check_recursion",
+    refusals={
+        **dict.fromkeys(
+            """
+            enum_next filter_next ga_iternext map_next proxy_iternext zip_next accumulate_next batched_next chain_next
+            compress_next cycle_next dropwhile_next filterfalse_next groupby_next _grouper_next islice_next
+            pairwise_next starmap_next takewhile_next tee_next zip_longest_next coro_wrapper_iternext
+            anextawaitable_iternext method_vectorcall wrapper_call
+            """.split(),
+            0,
+        ),
+        **dict.fromkeys("ga_hash mappingproxy_hash method_hash slice_hash tuple_hash union_hash weakref_hash wrapper_hash".split(), -1),
+    },
 )
-_RECURSIVE: Final = frozenset({"_Py_Dealloc"})
-_FRAME: Final = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,7 +229,7 @@ def link_image(component: bytes) -> bytes:
         exports={name: name for name in [*shim, "malloc", "free", "memory", "__stack_pointer"]},
         stubs={name: _external(name) for name in stubs},
         host_functions=wasi.replacements(decoded),
-        guard=StackGuard(_FRAME, _RECURSIVE, _RECURSION_CHECKS),
+        guard=_STACK_GUARD,
     )
     return binary.encode(link(decoded, plan))
 

@@ -15,7 +15,7 @@ that change tables, imports other than functions.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Final, NamedTuple, TypeAlias
@@ -46,7 +46,7 @@ from .bodies import Bodies
 from .constants import Constants
 from .flatten import Item, Program, Target, flatten
 from .forwarding import Tables, forwarders
-from .stack_guard import StackGuard, guarded, wrapper
+from .stack_guard import Refusal, StackGuard, guarded, wrapper
 
 
 class External(NamedTuple):
@@ -93,8 +93,8 @@ def link(component: Component, plan: LinkPlan) -> Module:
     tables = Tables(program, constants)
     resolver = _Resolver(program, plan, forwarders(program, tables))
     reach = _Reach(program, bodies, resolver)
-    reach.run(resolver.exports())
-    wrapped = [item for item in guarded(program, bodies, plan.guard) if item in reach.functions]
+    reach.run(resolver.roots())
+    wrapped = {item: refusal for item, refusal in guarded(program, bodies, plan.guard) if item in reach.functions}
     numbering = _Numbering(program, bodies, reach, wrapped)
     return _Emitter(program, constants, bodies, resolver, reach, numbering, plan).module()
 
@@ -115,6 +115,14 @@ class _Resolver:
         if not isinstance(target, Item):
             raise LinkError(f"no module of the component defines an export {name!r}")
         return target
+
+    def roots(self) -> list[Item]:
+        """What stays in any case: the exports, and what the stack guard asks."""
+        return [*self.exports().values(), *([self.check()] if self.plan.guard.refusals else [])]
+
+    def check(self) -> Item:
+        """The function that the stack guard asks."""
+        return self._exported(self.plan.guard.check)
 
     def exports(self) -> dict[str, Item]:
         """The exports to keep, with what they are."""
@@ -165,9 +173,9 @@ class _Reach:
         self.referenced: set[tuple[int, int]] = set()
         self._pending: list[Item] = []
 
-    def run(self, exports: Mapping[str, Item]) -> None:
-        """Collect everything, starting from the exports."""
-        for item in exports.values():
+    def run(self, roots: Iterable[Item]) -> None:
+        """Collect everything, starting from what stays in any case."""
+        for item in roots:
             self._reach(item)
             if item.kind is Kind.GLOBAL:
                 self.changed_globals.add(item)  # whoever imports it may change it
@@ -242,7 +250,7 @@ def _item(spaces: Mapping[Kind, list[Target]], kind: Kind, index: int) -> Item:
 class _Numbering:
     """The index of everything in the finished module. Imports come first, then functions in program order."""
 
-    def __init__(self, program: Program, bodies: Bodies, reach: _Reach, wrapped: list[Item]) -> None:
+    def __init__(self, program: Program, bodies: Bodies, reach: _Reach, wrapped: dict[Item, int | None]) -> None:
         self.externals = sorted(reach.externals)
         self.items = sorted(reach.functions)
         self.unreachables = sorted(reach.unreachables)
@@ -309,7 +317,7 @@ class _Emitter:
         return module
 
     def _emit_functions(self, module: Module) -> None:
-        types, wrapped = self.numbering.types, set(self.numbering.wrapped)
+        types, wrapped = self.numbering.types, self.numbering.wrapped
         maps = [self._index_map(number) for number in range(len(self.program.instances))]
         constants = [self._constant_globals(number) for number in range(len(self.program.instances))]
 
@@ -335,7 +343,9 @@ class _Emitter:
             raise LinkError(f"the stack guard needs a mutable global that is exported as {guard.stack_pointer!r}")
         params = len(self.bodies.functype(item).params)
         inner, stack_pointer = self.numbering.inner[item], self.numbering.globals[pointer]
-        return Code(wrapper(params, inner, stack_pointer, guard.frame), self.bodies.code(item).offset)
+        value = self.numbering.wrapped[item]
+        refusal = None if value is None else Refusal(self.numbering.functions[self.resolver.check()], value)
+        return Code(wrapper(params, inner, stack_pointer, guard.frame, refusal), self.bodies.code(item).offset)
 
     def _index_map(self, number: int) -> Mapping[Imm, IndexOf]:
         instance, numbering = self.program.instances[number], self.numbering

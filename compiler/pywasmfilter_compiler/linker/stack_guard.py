@@ -6,13 +6,17 @@ native stack fills up, and the guard never fires. The functions that take part i
 
     f(args) = { sp -= BYTES; result = f_inner(args); sp += BYTES; result }
 
-Every call to `f`, direct or through the table, goes through the wrapper.
+Every call to `f`, direct or through the table, goes through the wrapper. A function that recurses without ever asking
+(it hashes the members of a tuple, or advances the iterator below it) gets a wrapper that asks in its place:
+
+    f(args) = { sp -= BYTES; result = check() ? REFUSAL : f_inner(args); sp += BYTES; result }
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from ..wasm.cursor import signed, u32
 from ..wasm.names import function_names
@@ -25,35 +29,51 @@ from .flatten import Item, Kind, Program
 class StackGuard:
     """Which functions to wrap: those named in `functions` and every caller of one named in `checks`.
 
-    `frame` is how many bytes of linear stack a wrapped call takes; `stack_pointer` the exported name of its global.
+    `refusals` names functions whose wrapper asks first, with the i32 that each returns for an error; `check` is the
+    exported function to ask, `() -> i32`, not 0 if recursion went too deep. `frame` is how many bytes of linear stack a
+    wrapped call takes; `stack_pointer` the exported name of its global.
     """
 
     frame: int = 0
     functions: frozenset[str] = field(default_factory=frozenset)
     checks: frozenset[str] = field(default_factory=frozenset)
+    refusals: Mapping[str, int] = field(default_factory=dict)
+    check: str = ""
     stack_pointer: str = "__stack_pointer"
 
 
-def guarded(program: Program, bodies: Bodies, guard: StackGuard) -> Iterator[Item]:
-    """The functions to wrap, in order."""
+def guarded(program: Program, bodies: Bodies, guard: StackGuard) -> Iterator[tuple[Item, int | None]]:
+    """The functions to wrap, in order, each with what it returns for an error if its wrapper is to ask first."""
     for number, instance in enumerate(program.instances):
         names = function_names(instance.module)
         checks = {index for index, name in names.items() if name in guard.checks}
         imported = instance.imported[Kind.FUNC]
         for index in range(imported, imported + len(instance.module.code)):
             item = Item(number, Kind.FUNC, index)
-            if names.get(index) in guard.functions or (checks and _calls(bodies, item, checks)):
-                yield item
+            name = names.get(index, "")
+            if name in guard.refusals:
+                yield item, guard.refusals[name]
+            elif name in guard.functions or (checks and _calls(bodies, item, checks)):
+                yield item, None
 
 
 def _calls(bodies: Bodies, item: Item, targets: set[int]) -> bool:
     return any(imm is Imm.FUNC and index in targets for stop in bodies.stops(item) for imm, index in stop.operands)
 
 
-def wrapper(params: int, inner: int, stack_pointer: int, frame: int) -> bytes:
+class Refusal(NamedTuple):
+    """For a wrapper that asks first: the function to ask, and what to return if it says no."""
+
+    check: int
+    value: int
+
+
+def wrapper(params: int, inner: int, stack_pointer: int, frame: int, refusal: Refusal | None) -> bytes:
     """The body of a wrapper around function `inner` with this many parameters."""
     move = b"\x23" + u32(stack_pointer) + b"\x41" + signed(frame)  # global.get sp, i32.const frame
     store = b"\x24" + u32(stack_pointer)  # global.set sp
-    arguments = b"".join(b"\x20" + u32(i) for i in range(params))  # local.get i
-    call = b"\x10" + u32(inner)
-    return b"\x00" + move + b"\x6b" + store + arguments + call + move + b"\x6a" + store + b"\x0b"
+    call = b"".join(b"\x20" + u32(i) for i in range(params)) + b"\x10" + u32(inner)  # local.get i …, call inner
+    if refusal is not None:
+        refuse = b"\x10" + u32(refusal.check) + b"\x04\x7f\x41" + signed(refusal.value)  # call, if i32, i32.const
+        call = refuse + b"\x05" + call + b"\x0b"  # else …, end
+    return b"\x00" + move + b"\x6b" + store + call + move + b"\x6a" + store + b"\x0b"
