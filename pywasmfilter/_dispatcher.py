@@ -15,7 +15,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 contexts: dict[int, object] = {}
-"""Context id → context. The shim reads it, and deletes from it in proxy_on_delete."""
+"""Context id → context, None for a stream that its plugin does not look at.
+
+The shim reads it, and deletes from it in proxy_on_delete. It refuses a stream or a plugin that is not in it: its
+context could not be created.
+"""
 
 before_start: list[Callable[[], None]] = []
 """What to do when the VM's first callback comes, before any of the user's code (see `_runtime`)."""
@@ -39,9 +43,7 @@ def on_context_create(context_id: int, parent_id: int) -> None:
         return
     plugin = contexts.get(parent_id)
     if isinstance(plugin, PluginContext):
-        context = _new_http_context(plugin, context_id)
-        if context is not None:
-            contexts[context_id] = context
+        contexts[context_id] = _new_http_context(plugin, context_id)
 
 
 def _new_vm_context() -> VMContext:
@@ -59,10 +61,10 @@ def _new_plugin_context(context_id: int) -> object:
         return _RefusedPlugin(name)
     try:
         plugin = plugin_class()
+        plugin.context_id = context_id
     except BaseException as exception:  # noqa: BLE001
         _log_exception(name, f"{plugin_class.__name__}()", exception)
         return _RefusedPlugin(name)
-    plugin.context_id = context_id
     return plugin
 
 
@@ -88,7 +90,7 @@ def _new_http_context(plugin: PluginContext, context_id: int) -> object:
         context.context_id = context_id
         context.plugin = plugin
     except BaseException as exception:  # noqa: BLE001
-        _log_exception(type(plugin).__name__, "new_http_context", exception)
+        _log_exception(_name(plugin), "new_http_context", exception)
         return None if plugin.on_error == "continue" else _RefusedStream()
     return context
 
@@ -143,17 +145,20 @@ def on_vm_start(_context_id: int, vm_configuration_size: int) -> bool:
         except BaseException as exception:  # noqa: BLE001
             _log_exception("", "on_vm_start", exception)
             _VM.answer = False
-    return _VM.answer
+    return _VM.context is not None and _VM.answer
 
 
 def on_exception(context: object, method: str, exception: BaseException) -> int:
     """Log an exception that left a callback, and give the callback's answer in its place."""
     plugin = context if isinstance(context, PluginContext) else getattr(context, "plugin", None)
-    name = next((name for name, cls in registry.plugins.items() if type(plugin) is cls), "")
-    _log_exception(name, _PUBLIC_NAMES.get(method, method), exception)
+    _log_exception(_name(plugin), _PUBLIC_NAMES.get(method, method), exception)
     if method.startswith("on_http_"):
         return 0 if plugin is not None and plugin.on_error == "continue" else _deny()
     return 1 if method == "_on_done" else 0
+
+
+def _name(plugin: object) -> str:
+    return next((name for name, cls in registry.plugins.items() if type(plugin) is cls), "")
 
 
 _PUBLIC_NAMES = {"_on_configure": "on_plugin_start", "_on_done": "on_plugin_done", "_on_log": "on_http_stream_done"}
@@ -171,4 +176,4 @@ def _log_exception(plugin: str, place: str, exception: BaseException) -> None:
 
 
 def _log(level: LogLevel, message: str) -> None:
-    _abi.host.log(level, message.encode("utf-8", "surrogateescape"))
+    _abi.host.log(level, message)

@@ -29,7 +29,17 @@ def _chain(exception: BaseException, seen: set[int]) -> Iterator[str]:
     yield "Traceback (most recent call last):"
     yield from _frames(exception)
     yield describe(exception)
-    yield from map(str, getattr(exception, "__notes__", ()))
+    yield from _notes(exception)
+    if isinstance(exception, BaseExceptionGroup):
+        for number, inner in enumerate(exception.exceptions, 1):
+            yield f"\nException {number} of {len(exception.exceptions)} in the group:\n"
+            yield from _chain(inner, seen)
+
+
+def _notes(exception: BaseException) -> Iterator[str]:
+    notes = getattr(exception, "__notes__", ())
+    for note in notes if isinstance(notes, list | tuple) else ():
+        yield _str(note, "note")
 
 
 def _frames(exception: BaseException) -> Iterator[str]:
@@ -67,8 +77,13 @@ def describe(exception: BaseException) -> str:
     """The last line: the type and the message."""
     cls = type(exception)
     name = cls.__qualname__ if cls.__module__ in ("builtins", "__main__") else f"{cls.__module__}.{cls.__qualname__}"
-    try:
-        message = str(exception)
-    except Exception:  # noqa: BLE001  # it is the user's class
-        message = "<its str() failed>"
+    message = _str(exception, "exception")
     return f"{name}: {message}" if message else name
+
+
+def _str(value: object, what: str) -> str:
+    """str(value), whatever the user's class does."""
+    try:
+        return str(value)
+    except BaseException:  # noqa: BLE001
+        return f"<{what} str() failed>"

@@ -27,7 +27,7 @@ class VMContext:
     """What all plugins in one VM share. Register a subclass with `@vm` to override a callback."""
 
     def on_vm_start(self, vm_configuration_size: int) -> bool | None:
-        """The VM starts, once (`proxy_on_vm_start`). Returning False refuses it: the proxy rejects the configuration."""
+        """The VM starts, once (`proxy_on_vm_start`). Returning False makes the proxy reject the configuration."""
 
     @property
     def vm_configuration(self) -> bytes:

@@ -47,21 +47,34 @@ int intern_method_names(void) {
     return 0;
 }
 
+static int is_of_stream(enum Method method) {
+    return method >= ON_HTTP_REQUEST_HEADERS && method <= ON_HTTP_RESPONSE_TRAILERS;
+}
+
 /* A callback's answer if Python gives none that can be used. */
 static int32_t fall_back(enum Method method, int32_t failure) {
     static const char message[] = "a callback failed, and so did the handling of its exception";
     PyErr_Clear();
     proxy_log(LOG_CRITICAL, message, sizeof message - 1);
-    if (method >= ON_HTTP_REQUEST_HEADERS && method <= ON_HTTP_RESPONSE_TRAILERS)
+    if (is_of_stream(method))
         proxy_send_local_response(500, NULL, 0, NULL, 0, NULL, 0, -1);
     return failure;
 }
 
-/* The number in a callback's answer; takes the reference. None means `otherwise`. */
-static int32_t answer(PyObject *result, int32_t otherwise) {
-    int32_t value = result == Py_None ? otherwise : (int32_t)PyLong_AsLong(result);
+/* The number in a callback's answer; takes the reference. None means `otherwise`. Sets TypeError for what is none, and
+ * for a stream's callback if it is no Action. */
+static int32_t answer(enum Method method, PyObject *result, int32_t otherwise) {
+    long value = otherwise;
+    if (result != Py_None && method != ON_TICK && method != ON_LOG && method != ON_DELETE) {
+        value = PyLong_AsLong(result);
+        if (PyErr_Occurred() || (is_of_stream(method) && value != ACTION_CONTINUE && value != ACTION_PAUSE)) {
+            PyErr_Clear();
+            const char *expected = is_of_stream(method) ? "an Action or None" : "True, False or None";
+            PyErr_Format(PyExc_TypeError, "the callback returned %.200R, not %s", result, expected);
+        }
+    }
     Py_DecRef(result);
-    return value;
+    return (int32_t)value;
 }
 
 /* Let the dispatcher handle the exception that is set. */
@@ -71,7 +84,7 @@ static int32_t handle_exception(PyObject *context, enum Method method, int32_t f
     PyObject *result = PyObject_CallFunctionObjArgs(bound.on_exception, context, methods[method], exception, NULL);
     Py_DecRef(exception);
     if (result == NULL) return fall_back(method, failure);
-    int32_t value = answer(result, failure);
+    int32_t value = answer(method, result, failure);
     return PyErr_Occurred() ? fall_back(method, failure) : value;
 }
 
@@ -84,23 +97,26 @@ static void enter(void) {
     }
 }
 
-/* Call a method of a context. `otherwise` answers for None and for a context that is not known, `failure` for an
- * exception that cannot be handled. Takes the references of the arguments. */
+/* Call a method of a context. `otherwise` answers for None, and for a context that is None since the plugin does not
+ * look at the stream; `failure` for an exception that cannot be handled, and for a context that could not be created.
+ * Takes the references of the arguments. */
 static int32_t call(enum Method method, uint32_t context_id, PyObject *first, PyObject *second, int32_t otherwise,
                     int32_t failure) {
     PyObject *key = PyLong_FromUnsignedLong(context_id);
     PyObject *context = key == NULL ? NULL : PyDict_GetItemWithError(bound.contexts, key); /* borrowed */
     int32_t value = otherwise;
-    if (context != NULL) {
+    if (context == Py_None) {
+        value = otherwise;
+    } else if (context != NULL) {
         Py_IncRef(context);
         PyObject *slots[] = {NULL, context, first, second};
         size_t count = 1 + (first != NULL) + (second != NULL);
         PyObject *result =
             PyObject_VectorcallMethod(methods[method], slots + 1, count | PY_VECTORCALL_ARGUMENTS_OFFSET, NULL);
-        if (result != NULL) value = answer(result, otherwise);
+        if (result != NULL) value = answer(method, result, otherwise);
         if (PyErr_Occurred()) value = handle_exception(context, method, failure);
         Py_DecRef(context);
-    } else if (PyErr_Occurred()) {
+    } else if (PyErr_Occurred() || is_of_stream(method) || method == ON_PLUGIN_START) {
         value = fall_back(method, failure);
     }
     if (key != NULL) Py_DecRef(key);
@@ -139,7 +155,7 @@ int32_t EXPORT(proxy_on_vm_start)(uint32_t context_id, int32_t configuration_siz
     PyObject *id = PyLong_FromUnsignedLong(context_id), *size = PyLong_FromLong(configuration_size);
     PyObject *result = NULL;
     if (id != NULL && size != NULL) result = PyObject_CallFunctionObjArgs(bound.on_vm_start, id, size, NULL);
-    int32_t value = result != NULL ? answer(result, 1) : fall_back(METHODS, 0);
+    int32_t value = result != NULL ? answer(METHODS, result, 1) : fall_back(METHODS, 0);
     if (id != NULL) Py_DecRef(id);
     if (size != NULL) Py_DecRef(size);
     return value;

@@ -55,7 +55,8 @@ static unsigned long type_flags(PyObject *object) {
     return flags;
 }
 
-static int view(PyObject *value, View *out) {
+/* `errors` is for a str whose surrogates UTF-8 cannot hold. */
+static int view_with(const char *errors, PyObject *value, View *out) {
     Py_ssize_t size = 0;
     *out = (View){NULL, 0, NULL};
     unsigned long flags = type_flags(value);
@@ -63,8 +64,8 @@ static int view(PyObject *value, View *out) {
         out->data = PyUnicode_AsUTF8AndSize(value, &size);
         out->size = (size_t)size;
         if (out->data != NULL) return 0;
-        PyErr_Clear(); /* surrogates: bytes that are not UTF-8 */
-        out->owner = value = PyUnicode_AsEncodedString(value, "utf-8", "surrogateescape");
+        PyErr_Clear();
+        out->owner = value = PyUnicode_AsEncodedString(value, "utf-8", errors);
         if (value == NULL) return -1;
     } else if (!(flags & Py_TPFLAGS_BYTES_SUBCLASS)) {
         PyErr_Format(PyExc_TypeError, "expected str or bytes, not %R", value);
@@ -77,6 +78,9 @@ static int view(PyObject *value, View *out) {
     out->size = (size_t)size;
     return 0;
 }
+
+/* Surrogates stand for bytes that are not UTF-8. */
+static int view(PyObject *value, View *out) { return view_with("surrogateescape", value, out); }
 
 /* Like `view`, for a header name or value: what would let it break out of its line is refused. */
 static int header_view(PyObject *value, View *out) {
@@ -109,7 +113,7 @@ HOSTCALL(log_message) {
     ARGUMENTS(2);
     View message;
     int32_t level = integer(args[0]);
-    if (PyErr_Occurred() || view(args[1], &message) < 0) return NULL;
+    if (PyErr_Occurred() || view_with("backslashreplace", args[1], &message) < 0) return NULL; /* any str can be logged */
     uint32_t status = proxy_log(level, message.data, message.size);
     release(&message);
     return finish("proxy_log", status);

@@ -6,14 +6,14 @@ exports and data are new.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Final
+from collections.abc import Callable, Iterable, Mapping
+from typing import Final, TypeVar
 
+from .errors import LinkError
 from .wasm import sections
 from .wasm.binary import MODULE_HEADER, raw_sections
 from .wasm.cursor import Cursor, sized, u32, vec
-from .wasm.module import ConstInstr, Data, Global, Limits
-from .wasm.opcodes import I32_CONST
+from .wasm.module import Data, Export, Global, Limits
 
 _COPIED: Final = (
     sections.TYPE,
@@ -23,6 +23,7 @@ _COPIED: Final = (
     sections.ELEMENT,
     sections.CODE,
 )
+T = TypeVar("T")
 
 
 def write_module(
@@ -30,30 +31,36 @@ def write_module(
 ) -> bytes:
     """The image with `exports` only, `memory_pages` of 64 KiB filled with `segments`, and its stack at `stack_pointer`.
 
-    The image's one global is the stack pointer. It has no start function and no passive data.
+    Raises LinkError for an image of which this is not the whole state: one with a start function, with passive data,
+    or with another global than the stack pointer; and for an export that it does not have.
     """
-    kept = frozenset(exports)
-    data = [sections.encode_data(Data(content, (_i32(address),))) for address, content in segments]
     written = {number: content for number, _, content in raw_sections(Cursor(image)) if number != sections.CUSTOM}
-    contents = {number: _bytes(written[number]) for number in _COPIED}
+    if sections.START in written or any(item.offset is None for item in _items(written, sections.DATA, sections.data)):
+        raise LinkError("an image cannot have a start function or passive data")
+    found = _items(written, sections.EXPORT, sections.export)
+    data = [sections.encode_data(Data(content, (sections.i32_const(address),))) for address, content in segments]
+    contents = {number: written[number].rest() for number in _COPIED if number in written}
     contents[sections.MEMORY] = vec([sections.encode_limits(Limits(memory_pages))])
-    contents[sections.GLOBAL] = vec([_moved(item, stack_pointer) for item in written[sections.GLOBAL].vec(sections.global_)])
-    contents[sections.EXPORT] = vec(
-        [sections.encode_export(item) for item in written[sections.EXPORT].vec(sections.export) if item.name in kept]
-    )
+    contents[sections.GLOBAL] = _global(_items(written, sections.GLOBAL, sections.global_), stack_pointer)
+    contents[sections.EXPORT] = vec([sections.encode_export(item) for item in _chosen(found, frozenset(exports))])
     contents[sections.DATA_COUNT] = u32(len(data))
     contents[sections.DATA] = vec(data)
     order = (number for number in sections.SECTION_ORDER if number in contents)
     return MODULE_HEADER + b"".join(bytes([number]) + sized(contents[number]) for number in order)
 
 
-def _moved(item: Global, stack_pointer: int) -> bytes:
-    return sections.encode_global(Global(item.type, (_i32(stack_pointer),)))
+def _items(written: Mapping[int, Cursor], section: int, item: Callable[[Cursor], T]) -> list[T]:
+    return written[section].vec(item) if section in written else []
 
 
-def _i32(value: int) -> ConstInstr:
-    return ConstInstr(I32_CONST, value - 0x100000000 if value & 0x80000000 else value)
+def _global(found: list[Global], stack_pointer: int) -> bytes:
+    if len(found) != 1:
+        raise LinkError(f"the image has {len(found)} globals; the stack pointer should be the only one")
+    return vec([sections.encode_global(Global(found[0].type, (sections.i32_const(stack_pointer),)))])
 
 
-def _bytes(content: Cursor) -> bytes:
-    return content.data[content.pos : content.end]
+def _chosen(found: list[Export], names: frozenset[str]) -> list[Export]:
+    missing = names - {item.name for item in found}
+    if missing:
+        raise LinkError(f"the image does not export {', '.join(sorted(missing))}")
+    return [item for item in found if item.name in names]

@@ -12,11 +12,11 @@ import sys
 from importlib import import_module
 
 from .. import _abi, _traceback, registry
-from . import environment, importer
+from . import codecs, environment, importer
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
     from typing import Any
 
 
@@ -59,31 +59,44 @@ def build(request: bytes) -> None:
 
 
 def _include(name: str) -> None:
-    """Keep a module that no import statement names; raises ImportError if there is none."""
-    if name not in sys.modules and importer.find(name) is None:
-        raise ModuleNotFoundError(f"--include {name}: no such module", name=name)
+    """Keep a module that no import statement names, and its packages; raises ImportError if there is none."""
+    for part in importer.imported_names("", (0, name, (), True)):
+        if part not in sys.modules and part not in sys.builtin_module_names and importer.find(part) is None:
+            raise ModuleNotFoundError(f"--include {name}: no module named {part!r}", name=part)
 
 
-_IMPORTED_BY_C = {"datetime": ("_strptime",), "time": ("_strptime",)}
-"""Modules that C code imports by name, which no import statement shows."""
+_IMPORTED_UNSEEN = {
+    "datetime": ("_strptime",),
+    "time": ("_strptime",),
+    "encodings.idna": ("encodings.punycode",),
+    "socket": ("encodings.idna",),
+}
+"""Modules that C code, or the search for a codec, imports by name, which no import statement shows."""
 
 
 def _freeze_later_imports(not_followed: frozenset[str]) -> None:
-    """Keep what import statements name and nothing has imported yet: in functions, behind conditions."""
+    """Keep what import statements name and nothing has imported yet: in functions, behind conditions. And codecs."""
     pending = [*importer.loaded.items(), *importer.frozen.items()]
+    pending += _freeze(f"encodings.{codec}" for codec in codecs.COMMON)
     seen: set[str] = set()
     while pending:
         name, module = pending.pop()
+        wanted = {f"encodings.{codec}" for codec in module.codecs}
+        wanted.update(_IMPORTED_UNSEEN.get(name, ()))
         package = name if module.is_package else name.rpartition(".")[0]
-        skipped = not_followed if module.is_standard else frozenset[str]()
         for statement in module.imports:
-            for wanted in importer.imported_names(package, statement):
-                if wanted in seen or wanted.partition(".")[0] in skipped:
-                    continue
-                seen.add(wanted)
-                for candidate in (wanted, *_IMPORTED_BY_C.get(wanted, ())):
-                    if found := _find_quietly(candidate):
-                        pending.append((candidate, found))
+            skipped = not_followed if module.is_standard and statement[-1] else frozenset[str]()
+            for imported in importer.imported_names(package, statement):
+                if imported.partition(".")[0] not in skipped:
+                    wanted.update((imported, *_IMPORTED_UNSEEN.get(imported, ())))
+        pending += _freeze(sorted(wanted - seen))
+        seen |= wanted
+
+
+def _freeze(names: Iterable[str]) -> Iterator[tuple[str, importer.Found]]:
+    for name in names:
+        if found := _find_quietly(name):
+            yield name, found
 
 
 def _find_quietly(name: str) -> importer.Found | None:
@@ -92,8 +105,11 @@ def _find_quietly(name: str) -> importer.Found | None:
         return None
     try:
         return importer.find(name)
-    except (ImportError, SyntaxError, ValueError):
-        return None
+    except ImportError as error:
+        importer.unusable[name] = str(error)
+    except (SyntaxError, ValueError) as error:
+        importer.unusable[name] = f"{name} cannot be compiled: {error}"
+    return None
 
 
 def _modules() -> list[tuple[str, str]]:
@@ -113,9 +129,11 @@ def _error(exception: BaseException) -> dict[str, Any]:
 
 def _finish() -> None:
     """Leave nothing of the build behind."""
+    sys.stdout.flush()
+    sys.stderr.flush()
     environment.stop_watching()
     importer.loaded.clear()
     for found in importer.frozen.values():
-        found.imports = []
+        found.imports, found.codecs = [], frozenset()
     _abi.building = False
     gc.collect()

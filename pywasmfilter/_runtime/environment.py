@@ -6,6 +6,9 @@ begins as a copy of the build's memory: its random numbers and its environment m
 
 from __future__ import annotations
 
+import _signal  # type: ignore[import-not-found]  # typeshed leaves it out
+import _thread
+import faulthandler
 import io
 import os
 import sys
@@ -14,7 +17,8 @@ import warnings
 
 from .. import _abi
 from ..exceptions import MisuseError
-from . import importer
+from . import codecs, importer
+from .logging import install as install_handler
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,7 +30,7 @@ class LogStream(io.TextIOBase):
     """A text stream that writes to the proxy's log, a record per line; during a build, to the build's output."""
 
     encoding = "utf-8"
-    errors = "surrogateescape"
+    errors = "backslashreplace"
 
     def __init__(self, level: int, name: str) -> None:
         self.name = name
@@ -69,8 +73,42 @@ def _no_sleep(*_: object, **__: object) -> NoReturn:
     raise RuntimeError(f"sleep is not available: {_TIMER_ADVICE}")
 
 
+def _no_loop(*_: object, **__: object) -> NoReturn:
+    raise RuntimeError(f"asyncio's event loop is not available: {_TIMER_ADVICE}")
+
+
 def _no_exit(*_: object) -> NoReturn:
     raise RuntimeError("a filter cannot end its proxy")
+
+
+class _Lock:
+    """threading.Lock where there is one thread: who waits for another to release it would wait for ever."""
+
+    def __init__(self) -> None:
+        self._locked = False
+
+    def acquire(self, blocking: bool = True, timeout: float = -1) -> bool:
+        """Take the lock; raises RuntimeError instead of waiting for it."""
+        if self._locked and blocking and timeout != 0:
+            raise RuntimeError(f"a wait for what only another thread could do, and there is none; {_TIMER_ADVICE}")
+        free, self._locked = not self._locked, True
+        return free
+
+    def release(self) -> None:
+        """Give the lock back."""
+        if not self._locked:
+            raise RuntimeError("release unlocked lock")
+        self._locked = False
+
+    def locked(self) -> bool:
+        """Whether it is taken."""
+        return self._locked
+
+    def __enter__(self) -> bool:
+        return self.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        self.release()
 
 
 def _urandom(size: int, _host: Any = os.urandom) -> bytes:
@@ -83,9 +121,7 @@ def _urandom(size: int, _host: Any = os.urandom) -> bytes:
     return _host(size)  # type: ignore[no-any-return]
 
 
-def _show_warning(
-    message: Warning | str, category: type[Warning], filename: str, lineno: int, *_: object
-) -> None:
+def _show_warning(message: Warning | str, category: type[Warning], filename: str, lineno: int, *_: object) -> None:
     text = f"{filename}:{lineno}: {category.__name__}: {message}"
     if _abi.building:
         _abi.host.call_foreign_function("pyfilter.output", text)
@@ -95,24 +131,48 @@ def _show_warning(
 
 def install() -> None:
     """Replace what would reach for an operating system."""
-    sys.stdout = sys.__stdout__ = LogStream(2, "<stdout>")
-    sys.stderr = sys.__stderr__ = LogStream(4, "<stderr>")
-    sys.stdin = sys.__stdin__ = None
-    warnings.showwarning = _show_warning
-    time.sleep = _no_sleep
-    os._exit = os.abort = _no_exit
-    os.urandom = _urandom
+    _replace(
+        sys,
+        stdout=(out := LogStream(2, "<stdout>")),
+        __stdout__=out,
+        stderr=(err := LogStream(4, "<stderr>")),
+        __stderr__=err,
+        stdin=None,
+        __stdin__=None,
+    )
+    _replace(warnings, showwarning=_show_warning)
+    _replace(time, sleep=_no_sleep)
+    _replace(os, _exit=_no_exit, abort=_no_exit, urandom=_urandom)
+    _replace(_thread, lock=_Lock, LockType=_Lock, allocate_lock=_Lock, allocate=_Lock)
+    _replace(_signal, raise_signal=_no_exit)
+    _replace(faulthandler, **dict.fromkeys(_CRASHES, _no_exit))
     os.environ.clear()
-    importer.after_import.update(asyncio=_after_asyncio, logging=_after_logging, random=_after_random)
+    codecs.install()
+    importer.after_import.update(
+        asyncio=_after_asyncio, logging=_after_logging, queue=_after_queue, random=_after_random
+    )
+
+
+_CRASHES = ("_fatal_error_c_thread", "_read_null", "_sigabrt", "_sigfpe", "_sigsegv")
+
+
+def _replace(module: ModuleType, **members: object) -> None:
+    for name, member in members.items():
+        setattr(module, name, member)
 
 
 def _after_asyncio(module: ModuleType) -> None:
-    module.sleep = module.tasks.sleep = _no_sleep
+    for place in (module, module.tasks):
+        _replace(place, sleep=_no_sleep)
+    for place in (module, module.events):
+        _replace(place, new_event_loop=_no_loop)
+
+
+def _after_queue(module: ModuleType) -> None:
+    _replace(module, SimpleQueue=module._PySimpleQueue)  # noqa: SLF001  # its locks are the ones above
 
 
 def _after_logging(module: ModuleType) -> None:
-    from .logging import install as install_handler  # noqa: PLC0415  # it needs what was imported just now
-
     install_handler(module)
 
 
@@ -122,8 +182,10 @@ _unseeded: list[Any] = []
 
 def _after_random(module: ModuleType) -> None:
     """Watch generators being made during the build, until `stop_watching`."""
+    if not _abi.building:
+        return
     original = module.Random.seed
-    _unseeded.append(module._inst)
+    _unseeded.append(module._inst)  # noqa: SLF001  # it is behind `random.random` and the others
 
     def seed(self: Any, a: Any = None, version: int = 2) -> None:
         if any(generator is self for generator in _unseeded[1:]):
@@ -153,4 +215,5 @@ def prepare_vm() -> None:
     os.environ.clear()
     for entry in _abi.host.environ():
         name, _, value = entry.decode("utf-8", "surrogateescape").partition("=")
-        os.environ[name] = value
+        if name:
+            os.environ[name] = value

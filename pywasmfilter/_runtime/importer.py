@@ -12,6 +12,7 @@ import sys
 from _frozen_importlib import ModuleSpec
 
 from .. import _abi
+from . import codecs
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,28 +22,36 @@ if TYPE_CHECKING:
 
 
 class Found:
-    """A module that can be imported: where it came from and, unless it is a namespace package, its code."""
+    """A module that can be imported: where it came from and, unless it is a namespace package, its code.
+
+    `imports` and `codecs` say what it may need later; they are there while building only.
+    """
 
     def __init__(self, origin: str, is_package: bool, code: CodeType | None, imports: list[Import]) -> None:
         self.origin = origin
         self.is_package = is_package
         self.code = code
         self.imports = imports
+        self.codecs: frozenset[str] = frozenset()
 
     @property
     def is_standard(self) -> bool:
         """Whether it belongs to the standard library."""
-        return self.origin.startswith("lib/")
+        return self.origin.startswith("lib/python3.")
 
 
-Import = tuple[int, str, tuple[str, ...]]
-"""An import statement: level (0 for absolute), module, and the names taken from it (empty for `import module`)."""
+Import = tuple[int, str, tuple[str, ...], bool]
+"""An import statement: level (0 for absolute), module, the names taken from it (empty for `import module`), and whether
+it stands in a function, and so does not run when its module is imported."""
 
 frozen: dict[str, Found] = {}
 """Modules that the finished module can still import."""
 
 loaded: dict[str, Found] = {}
 """Modules imported while building, for the search for further imports; empty in a finished module."""
+
+unusable: dict[str, str] = {}
+"""Modules that an import statement names and that cannot run here, with the reason."""
 
 after_import: dict[str, Callable[[ModuleType], None]] = {}
 """What to do right after a module of this name was imported."""
@@ -58,13 +67,11 @@ class Importer:
         if found is None:
             if _abi.building:
                 return None
-            raise ModuleNotFoundError(
-                f"No module named {name!r} in this filter: the build found no import of it. "
-                f"Name it in an import statement, or build with --include {name}",
-                name=name,
-            )
+            raise _not_in_filter(name)
         spec = ModuleSpec(name, Importer, origin=found.origin, is_package=found.is_package)
         spec.has_location = found.code is not None
+        if found.is_package:
+            spec.submodule_search_locations = [found.origin.removesuffix("/__init__.py")]
         return spec
 
     @staticmethod
@@ -91,6 +98,16 @@ class Importer:
         return frozen[name].is_package
 
 
+def _not_in_filter(name: str) -> ImportError:
+    if name in unusable:
+        return ImportError(unusable[name], name=name)
+    return ModuleNotFoundError(
+        f"No module named {name!r} in this filter: when it was built there was no such module, or nothing that imports "
+        f"it. Name it in an import statement, or build with --include {name}",
+        name=name,
+    )
+
+
 def find(name: str) -> Found | None:
     """A module among the frozen ones or, while building, from the compiler. Raises ImportError for native code."""
     if name in frozen or not _abi.building:
@@ -100,11 +117,14 @@ def find(name: str) -> Found | None:
         return None
     if kind == "native":
         raise ImportError(f"{name} is native code ({origin}), which cannot run inside a proxy", name=name)
-    frozen[name] = found = Found(origin, kind == "package", None, [])
+    found = Found(origin, kind == "package", None, [])
     if source is not None:
         tree = compile(source, origin, "exec", _ONLY_AST, dont_inherit=True)
         found.code = compile(tree, origin, "exec", dont_inherit=True)
         found.imports = list(_import_statements(tree, found.is_standard))
+        if not found.is_standard:
+            found.codecs = frozenset(codecs.named_in(found.code))
+    frozen[name] = found
     return found
 
 
@@ -116,20 +136,21 @@ def _import_statements(tree: Any, is_standard: bool) -> Iterator[Import]:
 
     Not those for type checkers, and in the standard library not those of its command-line uses.
     """
-    pending = list(tree.body)
+    pending = [(node, False) for node in tree.body]
     while pending:
-        node = pending.pop()
+        node, deferred = pending.pop()
         kind = type(node).__name__
         if kind == "Import":
             for alias in node.names:
-                yield 0, alias.name, ()
+                yield 0, alias.name, (), deferred
         elif kind == "ImportFrom":
-            yield node.level, node.module or "", tuple(alias.name for alias in node.names)
+            yield node.level, node.module or "", tuple(alias.name for alias in node.names), deferred
         elif kind == "FunctionDef" and is_standard and node.name in _COMMAND_LINE_FUNCTIONS:
             continue
         elif not (kind == "If" and (_is_type_checking(node.test) or _is_main(node.test))):
+            inside = deferred or kind in ("FunctionDef", "AsyncFunctionDef")
             for field in ("body", "orelse", "handlers", "finalbody", "cases"):
-                pending += getattr(node, field, ())
+                pending += [(child, inside) for child in getattr(node, field, ())]
 
 
 _COMMAND_LINE_FUNCTIONS = ("main", "_main", "test", "_test")
@@ -145,7 +166,7 @@ def _is_type_checking(test: Any) -> bool:
 
 def imported_names(package: str, statement: Import) -> Iterator[str]:
     """The modules that an import statement may import, parents first. `package` is the importing module's package."""
-    level, module, names = statement
+    level, module, names, _ = statement
     if level:
         parents = package.split(".")
         base = parents[: len(parents) - level + 1]

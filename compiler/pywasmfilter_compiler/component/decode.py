@@ -7,6 +7,7 @@ instances, aliases and canonical definitions; the others only add to the index s
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple, TypeVar
 
@@ -18,6 +19,7 @@ from .model import Component, CoreDefinition, CoreExport, HostFunction, InlineEx
 
 T = TypeVar("T")
 
+_CORE_MODULE, _CORE_INSTANCE, _NESTED_COMPONENT, _START = 1, 2, 4, 9
 _CORE_KINDS: Final = {0x00: Kind.FUNC, 0x01: Kind.TABLE, 0x02: Kind.MEMORY, 0x03: Kind.GLOBAL}
 _CORE_SORT, _FUNC, _VALUE, _TYPE, _COMPONENT, _INSTANCE = range(6)
 _VERSION: Final = re.compile(r"@[0-9.]+$")
@@ -31,9 +33,10 @@ class _Member(NamedTuple):
 
 
 @dataclass(slots=True)
-class _Spaces:
-    """The index spaces while reading. None stands for an entry that no core module can reach."""
+class _Reader:
+    """What is read so far. In the index spaces None stands for an entry that no core module can reach."""
 
+    result: Component = field(default_factory=Component)
     core: dict[Kind, list[CoreDefinition]] = field(default_factory=lambda: {kind: [] for kind in Kind})
     component: dict[int, list[_Member | str | None]] = field(
         default_factory=lambda: {sort: [] for sort in (_FUNC, _VALUE, _TYPE, _COMPONENT, _INSTANCE)}
@@ -42,49 +45,51 @@ class _Spaces:
 
 def decode(data: bytes) -> Component:
     """Decode a component. Raises MalformedWasm or UnsupportedWasm with the offset."""
-    component, spaces = Component(), _Spaces()
-    cursor = Cursor(data)
+    cursor, reader = Cursor(data), _Reader()
     for section, at, content in raw_sections(cursor, COMPONENT_HEADER):
-        match section:
-            case 0 | 3:  # custom and core type sections: nothing in them is referred to
-                continue
-            case 1:
-                component.modules.append(binary.decode(content))
-                continue
-            case 2:
-                component.instances += content.vec(lambda c: _core_instance(c, spaces))
-            case 4:
-                _nested_component(content, at)
-                spaces.component[_COMPONENT].append(None)
-                continue
-            case 5:
-                _instances(content, spaces)
-                continue
-            case 6:
-                content.vec(lambda c: _alias(c, spaces))
-            case 7:
-                spaces.component[_TYPE] += [None] * content.u32()
-                continue
-            case 8:
-                content.vec(lambda c: _canon(c, spaces))
-            case 10:
-                content.vec(lambda c: _import(c, spaces))
-            case 11:
-                _exports(content, spaces)
-                continue
-            case 9:
-                cursor.unsupported("a component with a start function", at)
-            case _:
-                cursor.unsupported(f"unknown component section {section}", at)
+        if section == _START:
+            cursor.unsupported("a component with a start function", at)
+        if section not in _SECTIONS:
+            cursor.unsupported(f"unknown component section {section}", at)
+        _SECTIONS[section](content, reader)
         content.expect_end("component section")
-    return component
+    return reader.result
 
 
-def _entry(c: Cursor, space: list[T], what: str) -> T:
+def _skip(c: Cursor, _reader: _Reader) -> None:
+    """Custom and core type sections: nothing in them is referred to."""
+    c.pos = c.end
+
+
+def _counted(sort: int) -> Callable[[Cursor, _Reader], None]:
+    """A section of definitions that reach no core module, so that only their number counts."""
+
+    def section(c: Cursor, reader: _Reader) -> None:
+        reader.component[sort] += [None] * c.count()
+        c.pos = c.end
+
+    return section
+
+
+def _each(item: Callable[[Cursor, _Reader], None]) -> Callable[[Cursor, _Reader], None]:
+    """A section that is a vector of items."""
+
+    def section(c: Cursor, reader: _Reader) -> None:
+        for _ in range(c.count()):
+            item(c, reader)
+
+    return section
+
+
+def _index(c: Cursor, space: Sequence[object], what: str) -> int:
     at, index = c.pos, c.u32()
     if index >= len(space):
         c.fail(f"{what} {index} does not exist, there are {len(space)}", at)
-    return space[index]
+    return index
+
+
+def _entry(c: Cursor, space: Sequence[T], what: str) -> T:
+    return space[_index(c, space, what)]
 
 
 def _core_kind(c: Cursor) -> Kind:
@@ -94,73 +99,81 @@ def _core_kind(c: Cursor) -> Kind:
     return _CORE_KINDS[sort]
 
 
-def _core_instance(c: Cursor, spaces: _Spaces) -> Instantiate | InlineExports:
+def _core_module(c: Cursor, reader: _Reader) -> None:
+    reader.result.modules.append(binary.decode(c))
+
+
+def _core_instance(c: Cursor, reader: _Reader) -> None:
     """core:instance ::= 0x00 m:moduleidx vec(name 0x12 instanceidx) | 0x01 vec(name core:sortidx)"""
     at, form = c.pos, c.byte()
     if form == 0x00:
-        return Instantiate(c.u32(), dict(c.vec(_instantiate_argument)), c.base + at)
-    if form == 0x01:
-        return InlineExports(dict(c.vec(lambda item: _inline_export(item, spaces))))
-    c.unsupported(f"unknown form of core instance {form:#04x}", at)
+        module = _index(c, reader.result.modules, "core module")
+        arguments = dict(c.vec(lambda item: _instantiate_argument(item, reader)))
+        reader.result.instances.append(Instantiate(module, arguments, c.base + at))
+    elif form == 0x01:
+        reader.result.instances.append(InlineExports(dict(c.vec(lambda item: _inline_export(item, reader)))))
+    else:
+        c.unsupported(f"unknown form of core instance {form:#04x}", at)
 
 
-def _instantiate_argument(c: Cursor) -> tuple[str, int]:
+def _instantiate_argument(c: Cursor, reader: _Reader) -> tuple[str, int]:
     name = c.name()
     c.expect(0x12, "argument of an instantiation")
-    return name, c.u32()
+    return name, _index(c, reader.result.instances, "core instance")
 
 
-def _inline_export(c: Cursor, spaces: _Spaces) -> tuple[str, tuple[Kind, CoreDefinition]]:
+def _inline_export(c: Cursor, reader: _Reader) -> tuple[str, tuple[Kind, CoreDefinition]]:
     name, kind = c.name(), _core_kind(c)
-    return name, (kind, _entry(c, spaces.core[kind], f"core {kind.name.lower()}"))
+    return name, (kind, _entry(c, reader.core[kind], f"core {kind.name.lower()}"))
 
 
-def _nested_component(content: Cursor, at: int) -> None:
+def _nested_component(c: Cursor, reader: _Reader) -> None:
     """A nested component may only repackage what it is given: it holds no core modules or instances of its own."""
-    for section, _, _ in raw_sections(content, COMPONENT_HEADER):
-        if section in (1, 2):
-            content.unsupported("a nested component with core modules", at)
+    pending = [c]
+    while pending:
+        for section, at, content in raw_sections(pending.pop(), COMPONENT_HEADER):
+            if section in (_CORE_MODULE, _CORE_INSTANCE):
+                c.unsupported("a nested component with core modules", at)
+            if section == _NESTED_COMPONENT:
+                pending.append(content)
+    reader.component[_COMPONENT].append(None)
 
 
-def _instances(content: Cursor, spaces: _Spaces) -> None:
-    """A section of instance definitions; none of them reaches a core module, so only their number counts."""
-    spaces.component[_INSTANCE] += [None] * content.u32()
-
-
-def _alias(c: Cursor, spaces: _Spaces) -> None:
+def _alias(c: Cursor, reader: _Reader) -> None:
     """alias ::= sort (0x00 instanceidx name | 0x01 core:instanceidx name | 0x02 ct:u32 idx:u32)"""
     at, sort = c.pos, c.byte()
     core_kind = _core_kind(c) if sort == _CORE_SORT else None
     target = c.byte()
     match target:
-        case 0x00 if core_kind is None and sort in spaces.component:
-            instance = _entry(c, spaces.component[_INSTANCE], "instance")
+        case 0x00 if core_kind is None and sort in reader.component:
+            instance = _entry(c, reader.component[_INSTANCE], "instance")
             name = c.name()
-            spaces.component[sort].append(_Member(instance, name) if isinstance(instance, str) else None)
+            reader.component[sort].append(_Member(instance, name) if isinstance(instance, str) else None)
         case 0x01 if core_kind is not None:
-            spaces.core[core_kind].append(CoreExport(c.u32(), c.name()))
+            core_instance = _index(c, reader.result.instances, "core instance")
+            reader.core[core_kind].append(CoreExport(core_instance, c.name()))
         case _:
             c.unsupported(f"unknown alias of sort {sort:#04x}, target {target:#04x}", at)
 
 
-def _canon(c: Cursor, spaces: _Spaces) -> None:
+def _canon(c: Cursor, reader: _Reader) -> None:
     """canon ::= 0x00 0x00 f opts ft (lift) | 0x01 0x00 f opts (lower) | 0x03 rt (resource.drop)"""
     at, form = c.pos, c.byte()
     match form:
         case 0x00:
             c.expect(0x00, "canon lift")
-            c.u32()
-            c.vec(_canon_option)
-            c.u32()
-            spaces.component[_FUNC].append(None)
+            _index(c, reader.core[Kind.FUNC], "core func")
+            _canon_options(c, reader)
+            _index(c, reader.component[_TYPE], "type")
+            reader.component[_FUNC].append(None)
         case 0x01:
             c.expect(0x00, "canon lower")
-            function = _member(c, _entry(c, spaces.component[_FUNC], "function"), at, "canon lower")
-            c.vec(_canon_option)
-            spaces.core[Kind.FUNC].append(HostFunction(*function))
+            function = _member(c, _entry(c, reader.component[_FUNC], "function"), at, "canon lower")
+            _canon_options(c, reader)
+            reader.core[Kind.FUNC].append(HostFunction(*function))
         case 0x03:
-            resource = _member(c, _entry(c, spaces.component[_TYPE], "type"), at, "canon resource.drop")
-            spaces.core[Kind.FUNC].append(HostFunction(resource.interface, f"[resource-drop]{resource.name}"))
+            resource = _member(c, _entry(c, reader.component[_TYPE], "type"), at, "canon resource.drop")
+            reader.core[Kind.FUNC].append(HostFunction(resource.interface, f"[resource-drop]{resource.name}"))
         case _:
             c.unsupported(f"unknown canonical definition {form:#04x}", at)
 
@@ -171,19 +184,22 @@ def _member(c: Cursor, entry: _Member | str | None, at: int, what: str) -> _Memb
     return entry
 
 
-def _canon_option(c: Cursor) -> None:
-    """canonopt ::= 0x00 utf8 | 0x01 utf16 | 0x02 latin1+utf16 | 0x03 memory m | 0x04 realloc f | 0x05 post-return f
+def _canon_options(c: Cursor, reader: _Reader) -> None:
+    """vec of canonopt ::= 0x00 utf8 | 0x01 utf16 | 0x02 latin1+utf16 | 0x03 memory | 0x04 realloc | 0x05 post-return
 
     They tell a host how to pass strings and lists. The functions that take the host's place do that themselves, in
     UTF-8 and in the one memory there is, so the options need no more than checking.
     """
-    at, option = c.pos, c.byte()
-    if option in (0x01, 0x02):
-        c.unsupported("strings that are not UTF-8", at)
-    if option in (0x03, 0x04, 0x05):
-        c.u32()
-    elif option != 0x00:
-        c.unsupported(f"unknown canonical option {option:#04x}", at)
+    for _ in range(c.count()):
+        at, option = c.pos, c.byte()
+        if option in (0x01, 0x02):
+            c.unsupported("strings that are not UTF-8", at)
+        if option == 0x03:
+            _index(c, reader.core[Kind.MEMORY], "core memory")
+        elif option in (0x04, 0x05):
+            _index(c, reader.core[Kind.FUNC], "core func")
+        elif option != 0x00:
+            c.unsupported(f"unknown canonical option {option:#04x}", at)
 
 
 def _extern_name(c: Cursor) -> str:
@@ -193,24 +209,37 @@ def _extern_name(c: Cursor) -> str:
     return c.name()
 
 
-def _import(c: Cursor, spaces: _Spaces) -> None:
+def _import(c: Cursor, reader: _Reader) -> None:
     """import ::= name externdesc; an imported instance is known by its name without the version."""
     name, at, sort = _extern_name(c), c.pos, c.byte()
     if sort != _INSTANCE:
         c.unsupported(f"import of {name!r}: only instances can be imported", at)
-    c.u32()
-    spaces.component[_INSTANCE].append(_VERSION.sub("", name))
+    _index(c, reader.component[_TYPE], "type")
+    reader.component[_INSTANCE].append(_VERSION.sub("", name))
 
 
-def _exports(content: Cursor, spaces: _Spaces) -> None:
-    """A section of exports. Each adds to an index space, but no core definition follows the exports."""
-    at = content.pos
-    for _ in range(content.u32()):
-        _extern_name(content)
-        sort = content.byte()
-        if sort not in spaces.component:
-            content.unsupported(f"export of unknown sort {sort:#04x}", at)
-        _entry(content, spaces.component[sort], "exported item")
-        spaces.component[sort].append(None)
-        if content.byte():
-            content.unsupported("an export with a type ascription", at)
+def _export(c: Cursor, reader: _Reader) -> None:
+    """export ::= name sortidx 0x00; it adds to an index space, though no core definition can follow from it."""
+    name, at, sort = _extern_name(c), c.pos, c.byte()
+    if sort not in reader.component:
+        c.unsupported(f"export of {name!r}: unknown sort {sort:#04x}", at)
+    _index(c, reader.component[sort], "exported item")
+    reader.component[sort].append(None)
+    at = c.pos
+    if c.byte():
+        c.unsupported("an export with a type ascription", at)
+
+
+_SECTIONS: Final[dict[int, Callable[[Cursor, _Reader], None]]] = {
+    0: _skip,
+    _CORE_MODULE: _core_module,
+    _CORE_INSTANCE: _each(_core_instance),
+    3: _skip,
+    _NESTED_COMPONENT: _nested_component,
+    5: _counted(_INSTANCE),
+    6: _each(_alias),
+    7: _counted(_TYPE),
+    8: _each(_canon),
+    10: _each(_import),
+    11: _each(_export),
+}

@@ -10,43 +10,43 @@ The passes, each over everything before the next begins:
  5. rewrite the bodies with the new numbers and emit the module (`_Emitter`).
 
 Limits, each an error that says so: a module instantiated twice, start functions, more than one memory, instructions
-that change tables, imports other than functions.
+that change tables, host imports other than functions.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import cache
+from functools import partial
 from typing import Final, NamedTuple, TypeAlias
 
 from ..component.model import Component, HostFunction
-from ..errors import LinkError, UnsupportedWasm
-from ..wasm.instructions import IndexMap, IndexOf, rewrite
+from ..errors import LinkError, MalformedWasm, UnsupportedWasm
+from ..wasm.instructions import IndexMap, IndexOf, Stop, rewrite
 from ..wasm.module import (
+    I32,
     Code,
-    ConstExpr,
-    ConstInstr,
     Custom,
     Data,
     Element,
     Export,
     FuncType,
     Global,
+    GlobalType,
     Import,
     Kind,
     Limits,
     Module,
     TableType,
 )
-from ..wasm.names import encode_function_names, function_names
-from ..wasm.opcodes import GLOBAL_SET, I32_CONST, INSTRUCTIONS, REF_FUNC, Imm
-from ..wasm.sections import encode_const_instr
+from ..wasm.names import encode_function_names
+from ..wasm.opcodes import GLOBAL_SET, INSTRUCTIONS, REF_FUNC, Imm
+from ..wasm.sections import encode_const_instr, i32_const
 from .bodies import Bodies
 from .constants import Constants
-from .flatten import Item, Program, Target, flatten
+from .flatten import Instance, Item, Program, Target, flatten
 from .forwarding import Tables, forwarders
-from .stack_guard import Refusal, StackGuard, guarded, wrapper
+from .stack_guard import CHECK_TYPE, Refusal, StackGuard, guarded, wrapper
 
 
 class External(NamedTuple):
@@ -89,13 +89,14 @@ def link(component: Component, plan: LinkPlan) -> Module:
     """
     program = flatten(component)
     constants = Constants(program)
+    resolver = _Resolver(program, plan, forwarders(program, Tables(program, constants)))
     bodies = Bodies(program)
-    tables = Tables(program, constants)
-    resolver = _Resolver(program, plan, forwarders(program, tables))
     reach = _Reach(program, bodies, resolver)
     reach.run(resolver.roots())
-    wrapped = {item: refusal for item, refusal in guarded(program, bodies, plan.guard) if item in reach.functions}
-    numbering = _Numbering(program, bodies, reach, wrapped)
+    wrapped = dict(guarded(program, bodies, plan.guard, reach.functions))
+    if wrapped:
+        reach.keep(resolver.stack_pointer())
+    numbering = _Numbering(program, reach, wrapped)
     return _Emitter(program, constants, bodies, resolver, reach, numbering, plan).module()
 
 
@@ -106,7 +107,8 @@ class _Resolver:
         self.program = program
         self.plan = plan
         self.forwards = forwards
-        self.stubs = {self._exported(name): external for name, external in plan.stubs.items()}
+        self._stubs = {self._exported_function(name): external for name, external in plan.stubs.items()}
+        self._resolved: dict[tuple[int, int], Function] = {}
 
     def _exported(self, name: str) -> Item:
         target = self.program.find_export(name)
@@ -116,20 +118,49 @@ class _Resolver:
             raise LinkError(f"no module of the component defines an export {name!r}")
         return target
 
+    def _exported_function(self, name: str) -> Item:
+        item = self._exported(name)
+        if item.kind is not Kind.FUNC:
+            raise LinkError(f"the export {name!r} is a {item.kind.name.lower()}, not a function")
+        return item
+
+    def exports(self) -> dict[str, Item]:
+        """The exports to keep, with what they are."""
+        return {new_name: self._exported(name) for new_name, name in sorted(self.plan.exports.items())}
+
     def roots(self) -> list[Item]:
         """What stays in any case: the exports, and what the stack guard asks."""
         return [*self.exports().values(), *([self.check()] if self.plan.guard.refusals else [])]
 
     def check(self) -> Item:
         """The function that the stack guard asks."""
-        return self._exported(self.plan.guard.check)
+        name = self.plan.guard.check
+        item = self._exported_function(name)
+        if self.program.functype(item) != CHECK_TYPE:
+            raise LinkError(f"the stack guard cannot ask {name!r}: its type is {self.program.functype(item)}")
+        return item
 
-    def exports(self) -> dict[str, Item]:
-        """The exports to keep, with what they are."""
-        return {new_name: self._exported(name) for new_name, name in sorted(self.plan.exports.items())}
+    def stack_pointer(self) -> Item:
+        """The global that the stack guard moves."""
+        name = self.plan.guard.stack_pointer
+        item = self._exported(name)
+        if self.program.type(item) != GlobalType(I32, mutable=True):
+            raise LinkError(f"the stack guard needs a mutable i32 global; the export {name!r} is none")
+        return item
 
-    def function(self, target: Target, functype: FuncType) -> Function:
-        """Follow forwarders and the plan's substitutions; `functype` is the type at the place of use."""
+    def item(self, item: Item) -> Item | External:
+        """What a function that a module defines becomes."""
+        return self._stubs.get(item, item)
+
+    def function(self, instance: int, index: int) -> Function:
+        """What a funcidx of an instance means: follows forwarders and the plan's substitutions."""
+        key = instance, index
+        if key not in self._resolved:
+            target = self.program.instances[instance].spaces[Kind.FUNC][index]
+            self._resolved[key] = self._resolve(target, self.program.instances[instance].functype(index))
+        return self._resolved[key]
+
+    def _resolve(self, target: Target, functype: FuncType) -> Function:
         if isinstance(target, Item):
             target = self.forwards.get(target, target)
         if isinstance(target, HostFunction):
@@ -137,7 +168,7 @@ class _Resolver:
             if replacement is None:
                 return Unreachable(functype)
             target = replacement
-        return self.stubs.get(target, target)
+        return self.item(target)
 
     def _host_function(self, function: HostFunction, functype: FuncType) -> Item | None:
         where = f"the host function {function.interface} {function.name}"
@@ -146,8 +177,8 @@ class _Resolver:
         name = self.plan.host_functions[function]
         if name is None:
             return None
-        target = self._exported(name)
-        found = self.program.instances[target.instance].functype(target.index)
+        target = self._exported_function(name)
+        found = self.program.functype(target)
         if found != functype:
             raise LinkError(f"{name!r} cannot take the place of {where}: its type is {found}, not {functype}")
         return target
@@ -167,90 +198,114 @@ class _Reach:
         self.externals: dict[External, FuncType] = {}
         self.unreachables: set[FuncType] = set()
         self.globals: set[Item] = set()
-        self.changed_globals: set[Item] = set()
+        self.kept_globals: set[Item] = set()
+        """Those that cannot become constants."""
         self.tables: set[Item] = set()
+        self.types: set[FuncType] = set()
+        """Those that bodies name: of indirect calls and of blocks."""
         self.passive_data: set[tuple[int, int]] = set()
         self.referenced: set[tuple[int, int]] = set()
         self._pending: list[Item] = []
+        self._sizes = [_sizes(instance) for instance in program.instances]
+        self._seen: list[set[tuple[object, ...]]] = [set() for _ in program.instances]
 
     def run(self, roots: Iterable[Item]) -> None:
         """Collect everything, starting from what stays in any case."""
         for item in roots:
-            self._reach(item)
-            if item.kind is Kind.GLOBAL:
-                self.changed_globals.add(item)  # whoever imports it may change it
+            match item.kind:
+                case Kind.FUNC:
+                    self._function(self.resolver.item(item), self.program.functype(item))
+                case Kind.GLOBAL:
+                    self.keep(item)  # whoever imports it may change it
+                case Kind.TABLE:
+                    self._table(item)
+                case Kind.MEMORY:
+                    pass  # there is one, and it always stays
         while self._pending:
             self._walk(self._pending.pop())
 
-    def _reach(self, item: Item) -> None:
-        match item.kind:
-            case Kind.FUNC:
-                if item not in self.functions:
-                    self.functions.add(item)
-                    self._pending.append(item)
-            case Kind.GLOBAL:
-                self.globals.add(item)
-            case Kind.TABLE:
-                if item not in self.tables:
-                    self.tables.add(item)
-                    self._table(item)
-            case Kind.MEMORY:
-                pass  # there is one, and it always stays
+    def keep(self, item: Item) -> None:
+        """Keep a global as such, also if nothing changes it."""
+        self.globals.add(item)
+        self.kept_globals.add(item)
 
-    def _function(self, instance: int, index: int) -> None:
-        functype = self.program.instances[instance].functype(index)
-        match self.resolver.function(self.program.instances[instance].spaces[Kind.FUNC][index], functype):
-            case External() as external:
-                known = self.externals.setdefault(external, functype)
+    def _function(self, function: Function, functype: FuncType) -> None:
+        match function:
+            case Item():
+                if function not in self.functions:
+                    self.functions.add(function)
+                    self._pending.append(function)
+            case External():
+                known = self.externals.setdefault(function, functype)
                 if known != functype:
-                    raise LinkError(f"{external.module}.{external.name} is used as {known} and as {functype}")
-            case Unreachable(unreachable):
-                self.unreachables.add(unreachable)
-            case item:
-                self._reach(item)
+                    raise LinkError(f"{function.module}.{function.name} is used as {known} and as {functype}")
+            case Unreachable():
+                self.unreachables.add(function.type)
+
+    def _funcidx(self, instance: int, index: int) -> None:
+        self._function(self.resolver.function(instance, index), self.program.instances[instance].functype(index))
 
     def _table(self, table: Item) -> None:
+        if table in self.tables:
+            return
+        self.tables.add(table)
         for number, instance in enumerate(self.program.instances):
             for segment in instance.module.elements:
-                if segment.table is not None and instance.spaces[Kind.TABLE][segment.table] == table:
+                if segment.table is not None and instance.item(Kind.TABLE, segment.table) == table:
                     for function in segment.functions:
                         if function is not None:
-                            self._function(number, function)
+                            self._funcidx(number, function)
 
     def _walk(self, item: Item) -> None:
-        spaces = self.program.instances[item.instance].spaces
+        seen = self._seen[item.instance]
         for stop in self.bodies.stops(item):
-            name = INSTRUCTIONS[stop.opcode].name
-            if name in _TABLE_CHANGES:
-                raise UnsupportedWasm(f"{name}: tables that change", self.bodies.code(item).offset + stop.start)
-            for imm, index in stop.operands:
-                match imm:
-                    case Imm.FUNC:
-                        self._function(item.instance, index)
-                        if stop.opcode == REF_FUNC:
-                            self.referenced.add((item.instance, index))
-                    case Imm.GLOBAL:
-                        target = _item(spaces, Kind.GLOBAL, index)
-                        self._reach(target)
-                        if stop.opcode == GLOBAL_SET:
-                            self.changed_globals.add(target)
-                    case Imm.TABLE:
-                        self._reach(_item(spaces, Kind.TABLE, index))
-                    case Imm.DATA:
-                        self.passive_data.add((item.instance, index))
+            instruction = stop[2:]
+            if instruction not in seen:
+                self._check(item, stop)
+                self._instruction(item.instance, stop)
+                seen.add(instruction)
+
+    def _check(self, item: Item, stop: Stop) -> None:
+        """Refuse an instruction that changes a table, or names what its module does not have."""
+        offset, name = self.program.code(item).offset + stop.start, INSTRUCTIONS[stop.opcode].name
+        if name in _TABLE_CHANGES:
+            raise UnsupportedWasm(f"{name}: tables that change", offset)
+        for imm, index in stop.operands:
+            if index >= self._sizes[item.instance][imm]:
+                raise MalformedWasm(f"{name}: {imm} {index} does not exist", offset)
+
+    def _instruction(self, number: int, stop: Stop) -> None:
+        instance = self.program.instances[number]
+        for imm, index in stop.operands:
+            match imm:
+                case Imm.FUNC:
+                    self._funcidx(number, index)
+                    if stop.opcode == REF_FUNC:
+                        self.referenced.add((number, index))
+                case Imm.GLOBAL:
+                    self.globals.add(instance.item(Kind.GLOBAL, index))
+                    if stop.opcode == GLOBAL_SET:
+                        self.keep(instance.item(Kind.GLOBAL, index))
+                case Imm.TABLE:
+                    self._table(instance.item(Kind.TABLE, index))
+                case Imm.TYPE | Imm.BLOCKTYPE:
+                    self.types.add(instance.module.types[index])
+                case Imm.DATA:
+                    self.passive_data.add((number, index))
 
 
-def _item(spaces: Mapping[Kind, list[Target]], kind: Kind, index: int) -> Item:
-    target = spaces[kind][index]
-    if not isinstance(target, Item):
-        raise LinkError(f"a {kind.name.lower()} cannot come from the host of a component")
-    return target
+def _sizes(instance: Instance) -> dict[Imm, int]:
+    """How many things each index space of an instance holds."""
+    types, data = len(instance.module.types), len(instance.module.data)
+    spaces = {Imm.FUNC: Kind.FUNC, Imm.TABLE: Kind.TABLE, Imm.MEMORY: Kind.MEMORY, Imm.GLOBAL: Kind.GLOBAL}
+    sizes = {imm: len(instance.spaces[kind]) for imm, kind in spaces.items()}
+    return {**sizes, Imm.TYPE: types, Imm.BLOCKTYPE: types, Imm.DATA: data}
 
 
 class _Numbering:
     """The index of everything in the finished module. Imports come first, then functions in program order."""
 
-    def __init__(self, program: Program, bodies: Bodies, reach: _Reach, wrapped: dict[Item, int | None]) -> None:
+    def __init__(self, program: Program, reach: _Reach, wrapped: dict[Item, int | None]) -> None:
         self.externals = sorted(reach.externals)
         self.items = sorted(reach.functions)
         self.unreachables = sorted(reach.unreachables)
@@ -258,24 +313,13 @@ class _Numbering:
         order: list[Function] = [*self.externals, *self.items, *map(Unreachable, self.unreachables)]
         self.functions = {function: number for number, function in enumerate(order)}
         self.inner = {item: len(order) + number for number, item in enumerate(wrapped)}
-        self.constants = reach.globals - reach.changed_globals
-        self.globals = {item: number for number, item in enumerate(sorted(reach.changed_globals))}
+        self.constants = reach.globals - reach.kept_globals
+        self.globals = {item: number for number, item in enumerate(sorted(reach.kept_globals))}
         self.tables = {item: number for number, item in enumerate(sorted(reach.tables))}
         self.data = _data_numbers(program, reach)
-        used = [*reach.externals.values(), *(bodies.functype(item) for item in self.items), *self.unreachables]
-        types = {*used, *_other_types(program, bodies, self.items)}
+        functypes = {program.functype(item) for item in self.items}
+        types = functypes | reach.types | reach.unreachables | {*reach.externals.values()}
         self.types = {functype: number for number, functype in enumerate(sorted(types))}
-
-
-def _other_types(program: Program, bodies: Bodies, items: list[Item]) -> set[FuncType]:
-    """The types that bodies name themselves: of indirect calls and of blocks."""
-    return {
-        program.instances[item.instance].module.types[index]
-        for item in items
-        for stop in bodies.stops(item)
-        for imm, index in stop.operands
-        if imm in (Imm.TYPE, Imm.BLOCKTYPE)
-    }
 
 
 def _data_numbers(program: Program, reach: _Reach) -> dict[tuple[int, int], int]:
@@ -308,7 +352,7 @@ class _Emitter:
         ]
         self._emit_functions(module)
         module.tables = [self._table_type(item) for item in self.numbering.tables]
-        module.memories = [self._memory()]
+        module.memories = self._memories()
         module.globals = [self._global(item) for item in self.numbering.globals]
         module.exports = [Export(name, *self._export(item)) for name, item in self.resolver.exports().items()]
         module.elements = list(self._elements())
@@ -318,51 +362,50 @@ class _Emitter:
 
     def _emit_functions(self, module: Module) -> None:
         types, wrapped = self.numbering.types, self.numbering.wrapped
-        maps = [self._index_map(number) for number in range(len(self.program.instances))]
-        constants = [self._constant_globals(number) for number in range(len(self.program.instances))]
+        rewriters = [
+            partial(rewrite, index_map=self._index_map(number), constants=self._constant_globals(number), memo={})
+            for number in range(len(self.program.instances))
+        ]
 
         def body(item: Item) -> Code:
-            code = self.bodies.code(item)
-            stops = self.bodies.stops(item)
-            return Code(rewrite(code, maps[item.instance], constants[item.instance], stops), code.offset)
+            code = self.program.code(item)
+            return Code(rewriters[item.instance](code, known_stops=self.bodies.stops(item)), code.offset)
 
         for item in self.numbering.items:
-            module.functions.append(types[self.bodies.functype(item)])
+            module.functions.append(types[self.program.functype(item)])
             module.code.append(self._wrapper(item) if item in wrapped else body(item))
         for functype in self.numbering.unreachables:
             module.functions.append(types[functype])
             module.code.append(Code(b"\x00\x00\x0b", 0))  # no locals, unreachable, end
         for item in self.numbering.wrapped:
-            module.functions.append(types[self.bodies.functype(item)])
+            module.functions.append(types[self.program.functype(item)])
             module.code.append(body(item))
 
     def _wrapper(self, item: Item) -> Code:
-        guard = self.plan.guard
-        pointer = self.program.find_export(guard.stack_pointer)
-        if not isinstance(pointer, Item) or pointer not in self.numbering.globals:
-            raise LinkError(f"the stack guard needs a mutable global that is exported as {guard.stack_pointer!r}")
-        params = len(self.bodies.functype(item).params)
-        inner, stack_pointer = self.numbering.inner[item], self.numbering.globals[pointer]
+        params, inner = len(self.program.functype(item).params), self.numbering.inner[item]
+        stack_pointer = self.numbering.globals[self.resolver.stack_pointer()]
         value = self.numbering.wrapped[item]
-        refusal = None if value is None else Refusal(self.numbering.functions[self.resolver.check()], value)
-        return Code(wrapper(params, inner, stack_pointer, guard.frame, refusal), self.bodies.code(item).offset)
+        refusal = None if value is None else Refusal(self._item(self.resolver.check()), value)
+        body = wrapper(params, inner, stack_pointer, self.plan.guard.frame, refusal)
+        return Code(body, self.program.code(item).offset)
 
     def _index_map(self, number: int) -> Mapping[Imm, IndexOf]:
         instance, numbering = self.program.instances[number], self.numbering
-        spaces = instance.spaces
         return IndexMap(
             type=lambda i: numbering.types[instance.module.types[i]],
-            func=cache(lambda i: self._function(number, i)),
-            table=lambda i: numbering.tables[_item(spaces, Kind.TABLE, i)],
+            func=lambda i: self._function(number, i),
+            table=lambda i: numbering.tables[instance.item(Kind.TABLE, i)],
             memory=lambda _: 0,
-            global_=lambda i: numbering.globals[_item(spaces, Kind.GLOBAL, i)],
+            global_=lambda i: numbering.globals[instance.item(Kind.GLOBAL, i)],
             data=lambda i: numbering.data[number, i],
         ).by_immediate()
 
     def _function(self, number: int, index: int) -> int:
-        instance = self.program.instances[number]
-        function = self.resolver.function(instance.spaces[Kind.FUNC][index], instance.functype(index))
-        return self.numbering.functions[function]
+        return self.numbering.functions[self.resolver.function(number, index)]
+
+    def _item(self, item: Item) -> int:
+        """The funcidx of a function that a module defines."""
+        return self.numbering.functions[self.resolver.item(item)]
 
     def _constant_globals(self, number: int) -> dict[int, bytes]:
         """For each global of an instance that never changes, the instruction that gives its value."""
@@ -373,25 +416,22 @@ class _Emitter:
         }
 
     def _table_type(self, item: Item) -> TableType:
-        instance = self.program.instances[item.instance]
-        declared = instance.module.tables[item.index - instance.imported[Kind.TABLE]]
+        declared = self.program.table(item)
         return TableType(declared.element, Limits(declared.limits.minimum, declared.limits.maximum))
 
-    def _memory(self) -> Limits:
+    def _memories(self) -> list[Limits]:
         memories = [limits for instance in self.program.instances for limits in instance.module.memories]
-        if len(memories) != 1:
+        if len(memories) > 1:
             raise LinkError(f"the component has {len(memories)} memories, one is supported")
-        return memories[0]
+        return memories
 
     def _global(self, item: Item) -> Global:
-        instance = self.program.instances[item.instance]
-        declared = instance.module.globals[item.index - instance.imported[Kind.GLOBAL]]
-        return Global(declared.type, (self.constants.of_global(item),))
+        return Global(self.program.global_(item).type, (self.constants.of_global(item),))
 
     def _export(self, item: Item) -> tuple[Kind, int]:
         match item.kind:
             case Kind.FUNC:
-                return item.kind, self.numbering.functions[item]
+                return item.kind, self._item(item)
             case Kind.TABLE:
                 return item.kind, self.numbering.tables[item]
             case Kind.MEMORY:
@@ -404,34 +444,26 @@ class _Emitter:
             for segment in instance.module.elements:
                 if segment.table is None or segment.offset is None:
                     continue
-                table = _item(instance.spaces, Kind.TABLE, segment.table)
-                if table in self.numbering.tables:
-                    functions = [None if index is None else self._function(number, index) for index in segment.functions]
-                    offset = _i32_const(self.constants.address(number, segment.offset))
-                    yield Element(functions, self.numbering.tables[table], offset)
+                table = self.numbering.tables.get(instance.item(Kind.TABLE, segment.table))
+                if table is not None:
+                    offset = i32_const(self.constants.address(number, segment.offset))
+                    functions = [None if i is None else self._function(number, i) for i in segment.functions]
+                    yield Element(functions, table, (offset,))
         if self.reach.referenced:
-            functions = sorted({self._function(number, index) for number, index in self.reach.referenced})
-            yield Element(list(functions), declarative=True)
+            functions = [*sorted({self._function(*reference) for reference in self.reach.referenced})]
+            yield Element(functions, declarative=True)
 
     def _data(self, number: int, index: int) -> Data:
         segment = self.program.instances[number].module.data[index]
         if segment.offset is None:
             return segment
-        return Data(segment.content, _i32_const(self.constants.address(number, segment.offset)))
+        return Data(segment.content, (i32_const(self.constants.address(number, segment.offset)),))
 
     def _names(self) -> Custom:
-        names = [function_names(instance.module) for instance in self.program.instances]
-        found = {
-            **{number: names[item.instance].get(item.index) for item, number in self._inner_or_own().items()},
-            **{number: external.name for number, external in enumerate(self.numbering.externals)},
-        }
-        return encode_function_names({number: name for number, name in found.items() if name is not None})
-
-    def _inner_or_own(self) -> dict[Item, int]:
-        """Where the body of each function is: behind its wrapper, if it has one."""
-        own = {item: self.numbering.functions[item] for item in self.numbering.items}
-        return {**own, **self.numbering.inner}
-
-
-def _i32_const(value: int) -> ConstExpr:
-    return (ConstInstr(I32_CONST, value - 0x100000000 if value & 0x80000000 else value),)
+        """Names of imports, and of the bodies that modules bring: behind a wrapper, if there is one."""
+        names = {number: external.name for number, external in enumerate(self.numbering.externals)}
+        for item in self.numbering.items:
+            name = self.program.instances[item.instance].names.get(item.index)
+            if name is not None:
+                names[self.numbering.inner.get(item, self.numbering.functions[item])] = name
+        return encode_function_names(names)

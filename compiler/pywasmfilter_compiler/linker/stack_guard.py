@@ -14,15 +14,18 @@ Every call to `f`, direct or through the table, goes through the wrapper. A func
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
+from ..errors import LinkError
 from ..wasm.cursor import signed, u32
-from ..wasm.names import function_names
-from ..wasm.opcodes import Imm
+from ..wasm.module import I32, FuncType
+from ..wasm.opcodes import CALL, Imm
 from .bodies import Bodies
-from .flatten import Item, Kind, Program
+from .flatten import Item, Program
+
+CHECK_TYPE: Final = FuncType((), (I32,))
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,23 +45,26 @@ class StackGuard:
     stack_pointer: str = "__stack_pointer"
 
 
-def guarded(program: Program, bodies: Bodies, guard: StackGuard) -> Iterator[tuple[Item, int | None]]:
-    """The functions to wrap, in order, each with what it returns for an error if its wrapper is to ask first."""
-    for number, instance in enumerate(program.instances):
-        names = function_names(instance.module)
-        checks = {index for index, name in names.items() if name in guard.checks}
-        imported = instance.imported[Kind.FUNC]
-        for index in range(imported, imported + len(instance.module.code)):
-            item = Item(number, Kind.FUNC, index)
-            name = names.get(index, "")
-            if name in guard.refusals:
-                yield item, guard.refusals[name]
-            elif name in guard.functions or (checks and _calls(bodies, item, checks)):
-                yield item, None
+def guarded(
+    program: Program, bodies: Bodies, guard: StackGuard, functions: Iterable[Item]
+) -> Iterator[tuple[Item, int | None]]:
+    """Which functions to wrap, in order, each with what it returns for an error if its wrapper is to ask first."""
+    checks = [_calls_of(instance.names, guard.checks) for instance in program.instances]
+    for item in sorted(functions):
+        name = program.instances[item.instance].names.get(item.index, "")
+        if name in guard.refusals:
+            if program.functype(item).results != CHECK_TYPE.results:
+                raise LinkError(f"the stack guard cannot answer for {name!r}: its type is {program.functype(item)}")
+            yield item, guard.refusals[name]
+        elif name in guard.functions or (
+            checks[item.instance] and any(stop[2:] in checks[item.instance] for stop in bodies.stops(item))
+        ):
+            yield item, None
 
 
-def _calls(bodies: Bodies, item: Item, targets: set[int]) -> bool:
-    return any(imm is Imm.FUNC and index in targets for stop in bodies.stops(item) for imm, index in stop.operands)
+def _calls_of(names: Mapping[int, str], wanted: frozenset[str]) -> set[tuple[object, ...]]:
+    """The instructions that call a function of one of these names, as the end of a Stop has them."""
+    return {(CALL, ((Imm.FUNC, index),)) for index, name in names.items() if name in wanted}
 
 
 class Refusal(NamedTuple):

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from . import cursor as encode_, sections
 from .cursor import Cursor
-from .module import Code, Module
+from .module import Module
 from .sections import SECTION_NAMES, SECTION_ORDER
 
 MAGIC: Final = b"\0asm"
@@ -126,6 +126,3 @@ def encode(module: Module) -> bytes:
             out.append(_section(number, encode_.vec(contents[number])))
     out += [_section(sections.CUSTOM, sections.encode_custom(custom)) for custom in module.customs]
     return b"".join(out)
-
-
-__all__ = ["COMPONENT_HEADER", "MODULE_HEADER", "Code", "decode", "encode", "raw_sections", "section_sizes"]

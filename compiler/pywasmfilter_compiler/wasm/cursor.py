@@ -55,6 +55,10 @@ class Cursor:
         start = self.skip(size)
         return self.data[start : self.pos]
 
+    def rest(self) -> bytes:
+        """All bytes that are left."""
+        return self.take(self.end - self.pos)
+
     def skip(self, size: int) -> int:
         """Move over `size` bytes and return where they start."""
         start = self.pos
@@ -121,10 +125,14 @@ class Cursor:
 
     def vec(self, item: Callable[[Cursor], T]) -> list[T]:
         """vec(item) ::= n:u32 item^n"""
+        return [item(self) for _ in range(self.count())]
+
+    def count(self) -> int:
+        """How many items a vector has; each takes a byte at least."""
         count = self.u32()
         if count > self.end - self.pos:
             self.fail(f"a vector of {count} items cannot fit the {self.end - self.pos} bytes left")
-        return [item(self) for _ in range(count)]
+        return count
 
     def window(self) -> Cursor:
         """size:u32 followed by that many bytes, as a cursor of their own; this one moves past them."""

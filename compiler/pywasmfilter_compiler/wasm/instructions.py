@@ -1,8 +1,9 @@
 """Walking and rewriting function bodies, fast, in pure Python.
 
 Nearly all instructions carry nothing that linking moves. One regular expression, made from the opcode table, swallows
-a whole run of them at once; the reader stops only at an instruction that names a function, global, type, table, memory
-or segment. Six megabytes of code take about a quarter of a second this way.
+a whole run of them at once, and with it the instruction that ends the run: one that names a function, global, type,
+table, memory or segment. What it cannot match is read byte by byte. The same few thousand instructions come again and
+again, so each is understood once. Six megabytes of code take about a quarter of a second this way.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final, NamedTuple, TypeAlias
 
 from . import cursor as encode
@@ -30,28 +32,35 @@ _PLAIN_IMMEDIATES: Final = {
     # Only block types that are a value type or empty; those that name a typeidx are read one by one.
     Imm.BLOCKTYPE: rb"[\x40\x6f\x70\x7b-\x7f]",
 }
+# Numbers that fit 32 bits, also when a linker padded them to five bytes.
+_U32: Final = rb"(?:[\x80-\xff]{4}[\x00-\x0f]|[\x80-\xff]{0,3}+[\x00-\x7f])"
+_INDICES: Final = dict.fromkeys((Imm.TYPE, Imm.FUNC, Imm.TABLE, Imm.MEMORY, Imm.GLOBAL, Imm.ELEM, Imm.DATA), _U32)
 
 
 def _opcode_bytes(opcode: int) -> bytes:
     return bytes([opcode]) if opcode <= 0xFF else bytes([PREFIX]) + encode.u32(opcode - 0xFC00)
 
 
-def _plain_run() -> re.Pattern[bytes]:
-    """Compile the expression that matches the longest run of instructions without movable indices."""
+def _any_instruction(immediates: Mapping[Imm, bytes]) -> bytes:
+    """An expression that matches each instruction whose immediates are all among these."""
     by_immediates: dict[tuple[Imm, ...], list[bytes]] = {}
     for opcode, instruction in INSTRUCTIONS.items():
-        if all(imm in _PLAIN_IMMEDIATES for imm in instruction.immediates):
+        if all(imm in immediates for imm in instruction.immediates):
             by_immediates.setdefault(instruction.immediates, []).append(_opcode_bytes(opcode))
     alternatives = []
-    for immediates, opcodes in by_immediates.items():
+    for kinds, opcodes in by_immediates.items():
         single = b"".join(re.escape(o) for o in opcodes if len(o) == 1)
         choice = b"|".join([b"[" + single + b"]"] * bool(single) + [re.escape(o) for o in opcodes if len(o) > 1])
-        alternatives.append(b"(?:" + choice + b")" + b"".join(_PLAIN_IMMEDIATES[imm] for imm in immediates))
-    return re.compile(b"(?:" + b"|".join(alternatives) + b")*+", re.DOTALL)
+        alternatives.append(b"(?:" + choice + b")" + b"".join(immediates[imm] for imm in kinds))
+    return b"|".join(alternatives)
 
 
-_PLAIN_RUN: Final = _plain_run()
+_STEP: Final = re.compile(
+    b"(?:" + _any_instruction(_PLAIN_IMMEDIATES) + b")*+(" + _any_instruction(_INDICES) + b")?+", re.DOTALL
+)
 _LOCAL_DECLARATION: Final = re.compile(_LEB + rb"[\x6f\x70\x7b-\x7f]")
+
+Operands: TypeAlias = tuple[tuple[Imm, int], ...]
 
 
 class Stop(NamedTuple):
@@ -60,7 +69,7 @@ class Stop(NamedTuple):
     start: int
     end: int
     opcode: int
-    operands: tuple[tuple[Imm, int], ...]
+    operands: Operands
 
 
 def _skip_locals(cursor: Cursor) -> None:
@@ -81,6 +90,13 @@ def _read_opcode(cursor: Cursor) -> tuple[int, Instruction]:
     if instruction is None:
         cursor.unsupported(describe_unknown(opcode), start)
     return opcode, instruction
+
+
+@lru_cache(maxsize=1 << 16)
+def _read_indices(instruction: bytes) -> tuple[int, Operands]:
+    """Opcode and operands of an instruction that the second half of `_STEP` has matched."""
+    opcode, row = _read_opcode(cursor := Cursor(instruction))
+    return opcode, tuple(_read_operands(cursor, row))
 
 
 def _read_operands(cursor: Cursor, instruction: Instruction) -> Iterator[tuple[Imm, int]]:
@@ -123,17 +139,20 @@ def stops(code: Code) -> Iterator[Stop]:
     body = code.body
     cursor = Cursor(body, base=code.offset)
     _skip_locals(cursor)
-    match_run, size = _PLAIN_RUN.match, len(body)
-    while True:
-        if run := match_run(body, cursor.pos):  # always: a run may be empty
-            cursor.pos = run.end()
-        start = cursor.pos
-        if start >= size:
+    match_step, position = _STEP.match, cursor.pos
+    while step := match_step(body, position):  # always: it may match nothing
+        start, position = step.span(1)
+        if start >= 0:
+            yield Stop(start, position, *_read_indices(step[1]))
+            continue
+        start = cursor.pos = step.end()
+        if not cursor:
             break
         opcode, instruction = _read_opcode(cursor)
         operands = tuple(_read_operands(cursor, instruction))
+        position = cursor.pos
         if operands:
-            yield Stop(start, cursor.pos, opcode, operands)
+            yield Stop(start, position, opcode, operands)
     if not body or body[-1] != END:
         cursor.fail("a function body does not end with the end instruction")
 
@@ -173,23 +192,32 @@ def rewrite(
     index_map: Mapping[Imm, IndexOf],
     constants: Mapping[int, bytes] | None = None,
     known_stops: Iterable[Stop] | None = None,
+    memo: dict[tuple[int | Operands, ...], bytes] | None = None,
 ) -> bytes:
     """The body with every movable index passed through `index_map` (see `IndexMap.by_immediate`).
 
     A `global.get` of a global in `constants` becomes the instruction given there. `known_stops` are the body's
-    `stops`, for a caller that has walked it already.
+    `stops`, for a caller that has walked it already; `memo` keeps what instructions became, for a caller that rewrites
+    many bodies with one map.
     """
-    body, out, done = code.body, [], 0
-    constants = constants or {}
-    for start, end, opcode, operands in stops(code) if known_stops is None else known_stops:
-        out.append(body[done:start])
-        done = end
-        if opcode == GLOBAL_GET and operands[0][1] in constants:
-            out.append(constants[operands[0][1]])
-            continue
-        out.append(_opcode_bytes(opcode))
-        for imm, index in operands:
-            number = encode.signed if imm is Imm.BLOCKTYPE else encode.u32
-            out.append(number(index_map[imm](index)))
+    body, done = code.body, 0
+    out: list[bytes] = []
+    memo = {} if memo is None else memo
+    for stop in stops(code) if known_stops is None else known_stops:
+        instruction = stop[2:]
+        if instruction not in memo:
+            memo[instruction] = _moved(stop, index_map, constants or {})
+        out += body[done : stop[0]], memo[instruction]
+        done = stop[1]
     out.append(body[done:])
     return b"".join(out)
+
+
+def _moved(stop: Stop, index_map: Mapping[Imm, IndexOf], constants: Mapping[int, bytes]) -> bytes:
+    if stop.opcode == GLOBAL_GET and (constant := constants.get(stop.operands[0][1])):
+        return constant
+    out = _opcode_bytes(stop.opcode)
+    for imm, index in stop.operands:
+        number = encode.signed if imm is Imm.BLOCKTYPE else encode.u32
+        out += number(index_map[imm](index))
+    return out

@@ -54,12 +54,18 @@ class TableType(NamedTuple):
     element: ValType
     limits: Limits
 
+    def __str__(self) -> str:
+        return f"a table of {VALTYPE_NAMES[self.element]}"
+
 
 class GlobalType(NamedTuple):
     """globaltype ::= valtype mut"""
 
     valtype: ValType
     mutable: bool
+
+    def __str__(self) -> str:
+        return f"a {'mutable' if self.mutable else 'constant'} {VALTYPE_NAMES[self.valtype]}"
 
 
 ImportDesc: TypeAlias = int | TableType | Limits | GlobalType

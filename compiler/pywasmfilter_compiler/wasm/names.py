@@ -6,12 +6,14 @@ refuse a module, so reading gives what can be read.
 
 from __future__ import annotations
 
+from typing import Final
+
 from ..errors import BinaryError
 from .cursor import Cursor, name, sized, u32, vec
 from .module import Custom, Module
 
-SECTION = "name"
-_FUNCTION_NAMES = 1
+SECTION: Final = "name"
+_FUNCTION_NAMES: Final = 1
 
 
 def function_names(module: Module) -> dict[int, str]:

@@ -7,11 +7,11 @@ Opcodes behind the prefix 0xFC are written as 0xFC00 + number.
 
 from __future__ import annotations
 
-from enum import Enum
+from enum import StrEnum
 from typing import Final, NamedTuple
 
 
-class Imm(Enum):
+class Imm(StrEnum):
     """The kinds of immediates. Those of the second group are indices that linking moves."""
 
     BLOCKTYPE = "blocktype"
@@ -45,6 +45,8 @@ class Instruction(NamedTuple):
 UNREACHABLE: Final = 0x00
 END: Final = 0x0B
 CALL: Final = 0x10
+CALL_INDIRECT: Final = 0x11
+LOCAL_GET: Final = 0x20
 GLOBAL_GET: Final = 0x23
 GLOBAL_SET: Final = 0x24
 I32_CONST: Final = 0x41

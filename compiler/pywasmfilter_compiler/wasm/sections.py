@@ -29,7 +29,7 @@ from .module import (
     Limits,
     TableType,
 )
-from .opcodes import END, INSTRUCTIONS, REF_FUNC, REF_NULL, describe_unknown
+from .opcodes import END, I32_CONST, INSTRUCTIONS, REF_FUNC, REF_NULL, describe_unknown
 
 T = TypeVar("T")
 
@@ -144,6 +144,11 @@ def const_instr(c: Cursor) -> ConstInstr:
             return ConstInstr(opcode)
     name = INSTRUCTIONS[opcode].name if opcode in INSTRUCTIONS else describe_unknown(opcode)
     c.unsupported(f"a constant expression with {name}", at)
+
+
+def i32_const(value: int) -> ConstInstr:
+    """The constant instruction for a number of 32 bits, signed or unsigned."""
+    return ConstInstr(I32_CONST, (value + 0x80000000) % 0x100000000 - 0x80000000)
 
 
 def encode_expr(e: ConstExpr) -> bytes:
@@ -287,7 +292,7 @@ def encode_data(item: Data) -> bytes:
 
 def custom(c: Cursor) -> Custom:
     """customsec ::= name byte*"""
-    return Custom(c.name(), c.take(c.end - c.pos))
+    return Custom(c.name(), c.rest())
 
 
 def encode_custom(item: Custom) -> bytes:

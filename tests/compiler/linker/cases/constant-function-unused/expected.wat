@@ -1,0 +1,5 @@
+(module
+  (type (func))
+  (func (; 0 ;) (; main ;) (type 0))
+  (export "main" (func 0))
+)

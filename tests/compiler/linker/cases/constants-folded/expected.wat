@@ -1,0 +1,25 @@
+(module
+  (type (func (result i64)))
+  (type (func (result i32)))
+  (func (; 0 ;) (type 1)
+    i32.const -5)
+  (func (; 1 ;) (type 0)
+    i64.const 9223372036854775807)
+  (func (; 2 ;) (type 1)
+    f32.const -0x0.0p+0
+    i32.reinterpret_f32)
+  (func (; 3 ;) (type 0)
+    f64.const 0x1.8000000000000p+0
+    i64.reinterpret_f64)
+  (func (; 4 ;) (type 1)
+    ref.null func
+    ref.is_null)
+  (func (; 5 ;) (type 1)
+    i32.const -2147483648)
+  (export "a" (func 0))
+  (export "b" (func 1))
+  (export "c" (func 2))
+  (export "d" (func 3))
+  (export "e" (func 4))
+  (export "f" (func 5))
+)

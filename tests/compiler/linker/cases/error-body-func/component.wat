@@ -1,0 +1,5 @@
+(component
+  (core module $a
+    (table 1 funcref)
+    (func (export "main") (nop) (call 7)))
+  (core instance (instantiate $a)))

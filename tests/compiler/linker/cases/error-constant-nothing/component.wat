@@ -1,0 +1,6 @@
+(component
+  (core module $a
+    (global $a i32 )
+    (global $b i32 (i32.const 1))
+    (func (export "main") (drop (global.get $a))))
+  (core instance (instantiate $a)))

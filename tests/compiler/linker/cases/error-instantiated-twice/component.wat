@@ -1,0 +1,4 @@
+(component
+  (core module $a (func (export "main")))
+  (core instance (instantiate $a))
+  (core instance (instantiate $a)))

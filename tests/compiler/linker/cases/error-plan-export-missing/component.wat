@@ -1,0 +1,3 @@
+(component
+  (core module $a (func (export "f")))
+  (core instance (instantiate $a)))

@@ -1,0 +1,3 @@
+(component
+  (core module $a (func (export "main")) (memory (export "log") 1))
+  (core instance (instantiate $a)))

@@ -1,0 +1,3 @@
+(component
+  (core module $a (func (export "main")))
+  (core instance (instantiate $a)))

@@ -1,0 +1,3 @@
+(component
+  (core module $a (func $f (export "main")) (start $f))
+  (core instance (instantiate $a)))

@@ -1,0 +1,6 @@
+(component
+  (core module $a
+    (table 1 funcref)
+    (elem $e func 0)
+    (func (export "main") (table.init $e (i32.const 0) (i32.const 0) (i32.const 0))))
+  (core instance (instantiate $a)))

@@ -1,0 +1,3 @@
+(component
+  (core module $a (memory 1) (memory 1) (func (export "main")))
+  (core instance (instantiate $a)))

@@ -1,0 +1,3 @@
+(component
+  (core module $a (type (func)) (func (export "main") (type 3)))
+  (core instance (instantiate $a)))

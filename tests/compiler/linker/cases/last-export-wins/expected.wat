@@ -1,0 +1,6 @@
+(module
+  (type (func (result i32)))
+  (func (; 0 ;) (type 0)
+    i32.const 2)
+  (export "f" (func 0))
+)

@@ -1,0 +1,15 @@
+(module
+  (type (func (result i32)))
+  (func (; 0 ;) (; one ;) (type 0)
+    i32.const 1
+    call_indirect 0 (type 0))
+  (func (; 1 ;) (; first ;) (type 0)
+    i32.const 1)
+  (func (; 2 ;) (; second ;) (type 0)
+    i32.const 2)
+  (table 3 funcref)
+  (export "one" (func 0))
+  (export "zero" (func 2))
+  (elem (table 0) (i32.const 0) funcref (ref.func 1) (ref.func 1))
+  (elem (table 0) (i32.const 0) funcref (ref.func 2) (ref.null func))
+)
