@@ -84,8 +84,8 @@ class LinkPlan:
 def link(component: Component, plan: LinkPlan) -> Module:
     """One core module that does what the component's core modules do together.
 
-    Raises LinkError when they do not fit together or the plan names what is not there, and UnsupportedWasm (with the
-    offset in the component) for what this linker does not handle.
+    Raises LinkError when they do not fit together or the plan names what is not there; and with the offset in the
+    component UnsupportedWasm for what this linker does not handle, MalformedWasm for a body that cannot be read.
     """
     program = flatten(component)
     constants = Constants(program)
