@@ -34,6 +34,7 @@ class BinaryError(CompilerError):
 
     def __init__(self, message: str, offset: int) -> None:
         super().__init__(f"{message} (at offset {offset:#x})")
+        self.message = message
         self.offset = offset
 
 

@@ -77,6 +77,10 @@ class Program:
         """The type of a function."""
         return self.instances[item.instance].functype(item.index)
 
+    def name(self, item: Item) -> str:
+        """What to call a function in a message: its name, or its funcidx."""
+        return self.instances[item.instance].names.get(item.index, str(item.index))
+
     def code(self, item: Item) -> Code:
         """The undecoded body of a function."""
         return self.instances[item.instance].module.code[self._position(item)]

@@ -21,7 +21,7 @@ from functools import partial
 from typing import Final, NamedTuple, TypeAlias
 
 from ..component.model import Component, HostFunction
-from ..errors import LinkError, MalformedWasm, UnsupportedWasm
+from ..errors import BinaryError, LinkError, MalformedWasm, UnsupportedWasm
 from ..wasm.instructions import IndexMap, IndexOf, Stop, rewrite
 from ..wasm.module import (
     I32,
@@ -222,7 +222,12 @@ class _Reach:
                 case Kind.MEMORY:
                     pass  # there is one, and it always stays
         while self._pending:
-            self._walk(self._pending.pop())
+            item = self._pending.pop()
+            try:
+                self._walk(item)
+            except BinaryError as error:
+                where = f"function {self.program.name(item)}: "
+                raise type(error)(where + error.message, error.offset) from None
 
     def keep(self, item: Item) -> None:
         """Keep a global as such, also if nothing changes it."""
