@@ -16,7 +16,7 @@ read from the kernel, so it does not count the load generator: `wrk` when there 
 Differences to `none` are taken within a round; the table shows medians. A variant that cannot be built is listed as
 missing with the reason. Linux only.
 """
-# ruff: noqa: INP001, T201  # a script of its own, which prints its results
+# ruff: noqa: T201  # a script of its own, which prints its results
 
 from __future__ import annotations
 

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 import yaml
-
 from pywasmfilter_compiler import build
 from pywasmfilter_compiler.envoy.echo import EchoServer
 from pywasmfilter_compiler.envoy.process import EnvoyProcess

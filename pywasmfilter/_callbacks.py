@@ -10,6 +10,7 @@ from .contexts import HttpContext, PluginContext
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from typing import Any
 
 _ALWAYS = ("proxy_on_context_create", "proxy_on_vm_start", "proxy_on_configure", "proxy_on_delete")
 
@@ -39,7 +40,7 @@ def overridden() -> list[str]:
     return sorted(names)
 
 
-def _subclasses(cls: type) -> Iterator[type]:
+def _subclasses(cls: type[Any]) -> Iterator[type[Any]]:
     for subclass in cls.__subclasses__():
         yield subclass
         yield from _subclasses(subclass)

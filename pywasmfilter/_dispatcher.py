@@ -113,9 +113,6 @@ class _RefusedPlugin:
     def _on_log(self) -> None:
         pass
 
-    def _on_delete(self) -> None:
-        pass
-
 
 class _RefusedStream:
     """Stands where a stream's context could not be created, and answers 500 in whichever callback comes first."""
@@ -130,9 +127,6 @@ class _RefusedStream:
         return True
 
     def _on_log(self) -> None:
-        pass
-
-    def _on_delete(self) -> None:
         pass
 
 

@@ -1,6 +1,6 @@
 """How the ABI puts lists of pairs into bytes (header maps, and properties that are maps).
 
-    u32 n · n × (u32 key size, u32 value size) · n × (key, NUL, value, NUL), all little-endian
+u32 n · n × (u32 key size, u32 value size) · n × (key, NUL, value, NUL), all little-endian
 """
 
 from __future__ import annotations
@@ -18,6 +18,10 @@ _FORBIDDEN = (b"\n", b"\r", b"\0")
 
 def encode_pairs(pairs: Iterable[tuple[str | bytes, str | bytes]]) -> bytes:
     """Serialize pairs. Raises ValueError for what a proxy would refuse or misread."""
+    if isinstance(pairs, dict | str | bytes):
+        raise TypeError(
+            f"header pairs are (name, value) tuples, not a {type(pairs).__name__}; of a dict, pass .items()"
+        )
     items = [(_encode(key), _encode(value)) for key, value in pairs]
     if len(items) > MOST_PAIRS:
         raise ValueError(f"{len(items)} header pairs, a proxy takes {MOST_PAIRS} at most")
@@ -30,6 +34,8 @@ def encode_pairs(pairs: Iterable[tuple[str | bytes, str | bytes]]) -> bytes:
 
 
 def _encode(text: str | bytes) -> bytes:
+    if not isinstance(text, str | bytes):
+        raise TypeError(f"a header is str or bytes, not {text!r}")
     data = text if isinstance(text, bytes) else text.encode("utf-8", "surrogateescape")
     if any(byte in data for byte in _FORBIDDEN):
         raise ValueError(f"a header must not contain a line break or NUL: {text!r}")

@@ -10,34 +10,66 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _FRAMES_AT_EACH_END = 10
+_LONGEST_CHAIN = 16
+_DEEPEST_GROUP = 10
+
+_CAUSE = "\nThe above exception was the direct cause of the following exception:\n"
+_CONTEXT = "\nDuring handling of the above exception, another exception occurred:\n"
 
 
 def format_exception(exception: BaseException) -> str:
-    """The traceback of an exception and of those that led to it, oldest first."""
-    return "\n".join(_chain(exception, set()))
+    """The traceback of an exception and of those that led to it, oldest first; of a long chain, the end of it."""
+    return "\n".join(_format(exception, set(), 0))
 
 
-def _chain(exception: BaseException, seen: set[int]) -> Iterator[str]:
-    seen.add(id(exception))
-    cause, context = exception.__cause__, exception.__context__
-    if cause is not None and id(cause) not in seen:
-        yield from _chain(cause, seen)
-        yield "\nThe above exception was the direct cause of the following exception:\n"
-    elif context is not None and not exception.__suppress_context__ and id(context) not in seen:
-        yield from _chain(context, seen)
-        yield "\nDuring handling of the above exception, another exception occurred:\n"
-    yield "Traceback (most recent call last):"
-    yield from _frames(exception)
-    yield describe(exception)
-    yield from _notes(exception)
-    if isinstance(exception, BaseExceptionGroup):
-        for number, inner in enumerate(exception.exceptions, 1):
-            yield f"\nException {number} of {len(exception.exceptions)} in the group:\n"
-            yield from _chain(inner, seen)
+def _format(exception: BaseException, seen: set[int], depth: int) -> Iterator[str]:
+    chain = _chain(exception, seen)
+    if len(chain) > _LONGEST_CHAIN:
+        yield f"… {len(chain) - _LONGEST_CHAIN} earlier exceptions …"
+    for link, member in chain[-_LONGEST_CHAIN:]:
+        if link:
+            yield link
+        yield "Traceback (most recent call last):"
+        yield from _frames(member)
+        yield describe(member)
+        yield from _notes(member)
+        if isinstance(member, BaseExceptionGroup):
+            yield from _group(member, seen, depth + 1)
+
+
+def _chain(exception: BaseException, seen: set[int]) -> list[tuple[str, BaseException]]:
+    """The exceptions that led to this one and itself, oldest first, each with how the one before it led to it."""
+    newest_first: list[BaseException] = []
+    links: list[str] = []
+    current: BaseException | None = exception
+    while current is not None:
+        seen.add(id(current))
+        newest_first.append(current)
+        cause, context = current.__cause__, current.__context__
+        if cause is not None and id(cause) not in seen:
+            current, link = cause, _CAUSE
+        elif context is not None and not current.__suppress_context__ and id(context) not in seen:
+            current, link = context, _CONTEXT
+        else:
+            current, link = None, ""
+        links.append(link)
+    return list(zip(reversed(links), reversed(newest_first), strict=True))
+
+
+def _group(group: BaseExceptionGroup[BaseException], seen: set[int], depth: int) -> Iterator[str]:
+    if depth > _DEEPEST_GROUP:
+        yield f"… {len(group.exceptions)} exceptions in the group …"
+        return
+    for number, inner in enumerate(group.exceptions, 1):
+        yield f"\nException {number} of {len(group.exceptions)} in the group:\n"
+        yield from _format(inner, seen, depth)
 
 
 def _notes(exception: BaseException) -> Iterator[str]:
-    notes = getattr(exception, "__notes__", ())
+    try:
+        notes = getattr(exception, "__notes__", ())
+    except BaseException:  # noqa: BLE001
+        notes = ["<notes failed>"]
     for note in notes if isinstance(notes, list | tuple) else ():
         yield _str(note, "note")
 
@@ -58,7 +90,7 @@ def frame_places(exception: BaseException) -> Iterator[tuple[str, int, str]]:
     step = exception.__traceback__
     while step is not None:
         code = step.tb_frame.f_code
-        yield _origin(code.co_filename), step.tb_lineno or 0, code.co_qualname
+        yield origin(code.co_filename), step.tb_lineno or 0, code.co_qualname
         step = step.tb_next
 
 
@@ -66,7 +98,8 @@ def frame_places(exception: BaseException) -> Iterator[tuple[str, int, str]]:
 _IMAGE_FOLDERS = {"/python/": "lib/python3.14/", "/0/": "site-packages/"}
 
 
-def _origin(path: str) -> str:
+def origin(path: str) -> str:
+    """The origin of a file, by its path while the image was built."""
     for folder, prefix in _IMAGE_FOLDERS.items():
         if path.startswith(folder):
             return prefix + path[len(folder) :]

@@ -85,9 +85,6 @@ class PluginContext:
     def _on_log(self) -> None:
         """A root context is logged when the plugin is an access logger."""
 
-    def _on_delete(self) -> None:
-        """The dispatcher drops the context."""
-
 
 class HttpContext:
     """One HTTP stream. `plugin` is set as soon as the constructor returns."""
@@ -145,9 +142,6 @@ class HttpContext:
 
     def _on_log(self) -> None:
         self.on_http_stream_done()
-
-    def _on_delete(self) -> None:
-        """The dispatcher drops the context."""
 
 
 Context = PluginContext | HttpContext

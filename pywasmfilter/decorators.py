@@ -28,18 +28,18 @@ def http_filter(name: str, *, on_error: str = "deny") -> Callable[[H], H]:
         if not (isinstance(cls, type) and issubclass(cls, HttpContext)):
             raise TypeError(f"@http_filter({name!r}): {cls!r} is not a subclass of HttpContext")
         attributes = {"http_context": cls, "on_error": on_error, "__module__": cls.__module__}
-        register_plugin(name, type(f"{cls.__name__}Plugin", (PluginContext,), attributes))
+        register_plugin(name, type(cls.__name__, (PluginContext,), attributes))
         return cls
 
     return register
 
 
-def plugin(name: str, *, on_error: str = "deny") -> Callable[[P], P]:
-    """Register a PluginContext under its name; `on_error` as for `http_filter`."""
+def plugin(name: str, *, on_error: str | None = None) -> Callable[[P], P]:
+    """Register a PluginContext under its name; `on_error` as for `http_filter`, by default what the class says."""
     _check_name("plugin", name)
 
     def register(cls: P) -> P:
-        if isinstance(cls, type):
+        if on_error is not None and isinstance(cls, type):
             cls.on_error = on_error
         register_plugin(name, cls)
         return cls

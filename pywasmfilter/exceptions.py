@@ -1,18 +1,18 @@
 """Every exception the SDK raises.
 
-    Exception
-    ├── HostcallError                a host call answered a status other than OK; `.status`, `.function`
-    │   ├── NotFound                 1
-    │   ├── BadArgument              2; also what most hosts answer for a call at the wrong time
-    │   ├── SerializationFailure     3
-    │   ├── ParseFailure             4
-    │   ├── InvalidMemoryAccess      6
-    │   ├── Empty                    7
-    │   ├── CasMismatch              8
-    │   ├── InternalFailure          10
-    │   └── Unimplemented            12
-    └── RuntimeError
-        └── MisuseError              a call that cannot work where it stands, whatever the host
+Exception
+├── HostcallError                a host call answered a status other than OK; `.status`, `.function`
+│   ├── NotFound                 1
+│   ├── BadArgument              2; also what most hosts answer for a call at the wrong time
+│   ├── SerializationFailure     3
+│   ├── ParseFailure             4
+│   ├── InvalidMemoryAccess      6
+│   ├── Empty                    7
+│   ├── CasMismatch              8
+│   ├── InternalFailure          10
+│   └── Unimplemented            12
+└── RuntimeError
+    └── MisuseError              a call that cannot work where it stands, whatever the host
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class NotFound(HostcallError):
 class BadArgument(HostcallError):
     """BAD_ARGUMENT: an argument is wrong, or the thing it names is not available in this callback."""
 
-    advice = "is this the right callback for it? Headers can be changed in their own callback only"
+    advice = "is this the right callback for it? Headers are there in their own, and to be read in on_http_stream_done"
 
 
 class SerializationFailure(HostcallError):

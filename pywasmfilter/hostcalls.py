@@ -128,12 +128,18 @@ def get_property(path: Iterable[str]) -> bytes | None:
 
     None if there is no such attribute now. The bytes are as the host serializes the attribute's type.
     """
-    return _abi.host.get_property("\0".join(path).encode())
+    return _abi.host.get_property(_path(path))
 
 
 def set_property(path: Iterable[str], value: bytes) -> None:
     """Store an attribute on the stream (`proxy_set_property`); Envoy reads back paths of one segment only."""
-    _abi.host.set_property("\0".join(path).encode(), value)
+    _abi.host.set_property(_path(path), value)
+
+
+def _path(path: Iterable[str]) -> bytes:
+    if isinstance(path, str):
+        raise TypeError(f'the path of a property is a list of its parts, such as ["source", "address"], not {path!r}')
+    return "\0".join(path).encode()
 
 
 def call_foreign_function(name: str, arguments: bytes = b"") -> bytes:

@@ -19,7 +19,6 @@ enum Method {
     ON_HTTP_RESPONSE_BODY,
     ON_HTTP_RESPONSE_TRAILERS,
     ON_LOG,
-    ON_DELETE,
     METHODS,
 };
 
@@ -34,7 +33,6 @@ static const char *const method_names[METHODS] = {
     [ON_HTTP_RESPONSE_BODY] = "on_http_response_body",
     [ON_HTTP_RESPONSE_TRAILERS] = "on_http_response_trailers",
     [ON_LOG] = "_on_log",
-    [ON_DELETE] = "_on_delete",
 };
 
 static PyObject *methods[METHODS];
@@ -65,7 +63,7 @@ static int32_t fall_back(enum Method method, int32_t failure) {
  * for a stream's callback if it is no Action. */
 static int32_t answer(enum Method method, PyObject *result, int32_t otherwise) {
     long value = otherwise;
-    if (result != Py_None && method != ON_TICK && method != ON_LOG && method != ON_DELETE) {
+    if (result != Py_None && method != ON_TICK && method != ON_LOG) {
         value = PyLong_AsLong(result);
         if (PyErr_Occurred() || (is_of_stream(method) && value != ACTION_CONTINUE && value != ACTION_PAUSE)) {
             PyErr_Clear();
@@ -183,7 +181,6 @@ void EXPORT(proxy_on_log)(uint32_t context_id) {
 
 void EXPORT(proxy_on_delete)(uint32_t context_id) {
     enter();
-    call(ON_DELETE, context_id, NULL, NULL, 0, 0);
     PyObject *key = PyLong_FromUnsignedLong(context_id);
     if (key == NULL || PyDict_DelItem(bound.contexts, key) < 0) PyErr_Clear(); /* not in the table: nothing to drop */
     if (key != NULL) Py_DecRef(key);

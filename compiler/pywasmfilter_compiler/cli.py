@@ -48,7 +48,10 @@ _INCLUDE = click.option(
     "--include", metavar="MODULE", multiple=True, help="Keep a module that no import statement names. May be repeated."
 )
 _TIMEOUT = click.option(
-    "--timeout", type=click.FloatRange(min=0, min_open=True), metavar="SECONDS", help="Bound on the filter's import. [60]"
+    "--timeout",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="SECONDS",
+    help="Bound on the filter's import. [60]",
 )
 _PATH = click.argument("path", type=click.Path(path_type=Path))
 
@@ -125,7 +128,9 @@ def inspect(module: Path, as_json: bool) -> None:
 @click.option("--request", "request_path", metavar="URL_PATH", help="Send one GET request, show the response, and end.")
 @click.option("--port", type=click.IntRange(0, 65535), help="Port of the proxy; 0 for any free one. [10000]")
 @click.option("--upstream", metavar="URL", help="Where requests go; by default a server that echoes them.")
-@click.option("--plugin", "root_id", metavar="NAME", default="", help="Which plugin of the module to run. [its only one]")
+@click.option(
+    "--plugin", "root_id", metavar="NAME", default="", help="Which plugin of the module to run. [its only one]"
+)
 @click.option("--config", metavar="TEXT|@FILE", default="", help="The plugin's configuration.")
 @click.option("--vm-config", metavar="TEXT|@FILE", default="", help="The VM's configuration.")
 @click.option("--env", metavar="NAME=VALUE", multiple=True, help="An environment variable of the VM. May be repeated.")
@@ -153,9 +158,7 @@ def run(path: Path, request_path: str | None, **options: Any) -> None:
         module = path
         if path.suffix != ".wasm":
             output = Path(folder, "filter.wasm")
-            module = _build(
-                path, {"output": output, "include": options["include"], "timeout": options["timeout"]}
-            ).path
+            module = _build(path, {"output": output, "include": options["include"], "timeout": options["timeout"]}).path
         with _served(module, request_path, options) as server:
             if request_path is None:
                 _follow(server)
@@ -229,7 +232,7 @@ def _request(server: Server, path: str) -> None:
         response = connection.getresponse()
         body = response.read()
     except (OSError, http.client.HTTPException) as error:
-        raise CompilerError(f"GET {path}: {error or type(error).__name__}") from error
+        raise CompilerError(f"GET {path}: {str(error) or type(error).__name__}") from error
     finally:
         connection.close()
     click.echo(f"HTTP/1.1 {response.status} {response.reason}")
@@ -246,6 +249,8 @@ def _request(server: Server, path: str) -> None:
 def cache(ctx: click.Context, as_json: bool) -> None:
     """Show, warm or clear the cache of runtime images."""
     if ctx.invoked_subcommand is not None:
+        if as_json:
+            raise UsageError("--json shows the images; it does not go with a command")
         return
     from . import runtime_image  # noqa: PLC0415
 

@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import sys
 from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -22,7 +23,10 @@ SUPPORTED_VERSIONS: Final = ("0.25.1",)
 _WORLD: Final = "package pywasmfilter:runtime;\n\nworld image {\n}\n"
 _ENTRY: Final = "from pywasmfilter._runtime import image\n\nimage.make()\n"
 _KEPT_VARIABLES: Final = ("SYSTEMROOT", "TEMP", "TMP", "TMPDIR")  # without which some systems start no process
-_RUN: Final = "import sys; from componentize_py import script; sys.argv[0] = 'componentize-py'; sys.exit(script())"
+_RUN: Final = (
+    "import sys; sys.argv[0] = 'componentize-py'; sys.path.append(sys.argv.pop(1)); "
+    "from componentize_py import script; sys.exit(script())"
+)
 
 
 class Component(NamedTuple):
@@ -68,9 +72,17 @@ def _run(*arguments: str, cwd: Path) -> None:
     empty = cwd / "empty"
     empty.mkdir()
     kept = {name: os.environ[name] for name in _KEPT_VARIABLES if name in os.environ}
-    command = [sys.executable, "-I", "-c", _RUN, *arguments]
+    command = [sys.executable, "-I", "-c", _RUN, _home(), *arguments]
     done = subprocess.run(  # noqa: S603  # our own interpreter
         command, cwd=cwd, env={**kept, "PATH": str(empty)}, capture_output=True, text=True, check=False
     )
     if done.returncode != 0:
         raise ToolError(f"componentize-py failed:\n{(done.stdout + done.stderr).strip()}")
+
+
+def _home() -> str:
+    """The folder that componentize-py is installed in; -I hides it if that is the user's own."""
+    spec = find_spec("componentize_py")
+    if spec is None or spec.origin is None:
+        raise MissingDependency("the package componentize_py is not where its metadata is; reinstall componentize-py")
+    return str(Path(spec.origin).parent.parent)

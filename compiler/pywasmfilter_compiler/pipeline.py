@@ -1,7 +1,7 @@
 """From a Python file to a module: the story of one build.
 
-    find the filter ─▶ load the runtime image ─▶ import the filter in it ─▶ write image code + snapshot memory
-     (this file)         (runtime_image)           (snapshot, sources)         (module_writer)
+find the filter ─▶ load the runtime image ─▶ import the filter in it ─▶ write image code + snapshot memory
+ (this file)         (runtime_image)           (snapshot, sources)         (module_writer)
 """
 
 from __future__ import annotations
@@ -19,9 +19,10 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from . import runtime_image, snapshot
-from .errors import CompilerError, FilterError
+from .errors import CompilerError, FilterError, UsageError
 from .module_writer import write_module
-from .sources import NOT_FOLLOWED, Folder, Sources, installed_roots
+from .runtime_image import RuntimeImage
+from .sources import NOT_FOLLOWED, SITE_PACKAGES, Folder, Sources, installed_roots
 from .wasm import sections
 from .wasm.binary import raw_sections
 from .wasm.cursor import Cursor
@@ -34,6 +35,8 @@ _ALWAYS_EXPORTED: Final = ("free", "malloc", "memory", "proxy_abi_version_0_2_1"
 # a host's native stack is: `tests/e2e/test_recursion.py` holds the distance.
 _SOFT_LIMIT: Final = 16 << 10
 _STACK: Final = 100 << 10
+
+_LONGEST_TIMEOUT: Final = 86400
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,16 +81,10 @@ def build(
     """
     start = time.perf_counter()
     entry = find_entry(Path(path))
+    _check_options(entry, output, name, timeout)
     image = runtime_image.load(progress)
-    sdk = Folder(runtime_image.sdk_folder().parent, "site-packages/", only="pywasmfilter")
-    sources = Sources([entry.root, sdk, image.standard_library, *installed_roots()], entry.aliases)
-    request = {"modules": [entry.module], "include": list(include), "not_followed": sorted(NOT_FOLLOWED)}
-    taken = snapshot.take(image.engine, image.module, sources, request, timeout, on_output)
-    if "error" in taken.report:
-        raise _filter_error(taken.report["error"], entry, sources)
+    taken = _import(entry, image, include, timeout, on_output)
     plugins = taken.report["plugins"]
-    if not plugins:
-        raise FilterError('registers no plugin: decorate a class with @http_filter("name") or @plugin("name")', entry.path)
     exports = sorted([*taken.report["callbacks"], *_ALWAYS_EXPORTED])
     module = write_module(image.wasm, exports, taken.memory_pages, taken.segments, _SOFT_LIMIT + _STACK)
     chosen = name or (plugins[0] if len(plugins) == 1 else entry.name)
@@ -107,6 +104,25 @@ def build(
     )
 
 
+def _import(
+    entry: Entry, image: RuntimeImage, include: Iterable[str], timeout: float, on_output: Callable[[str], None]
+) -> snapshot.Snapshot:
+    """Import the filter in the image. Raises FilterError if that fails, or if no plugin was registered."""
+    sdk = Folder(runtime_image.sdk_folder().parent, SITE_PACKAGES, only="pywasmfilter")
+    sources = Sources([entry.root, sdk, image.standard_library, *installed_roots()], entry.aliases)
+    request = {"modules": [entry.module], "include": list(include), "not_followed": sorted(NOT_FOLLOWED)}
+    try:
+        taken = snapshot.take(image.engine, image.module, sources, request, timeout, on_output)
+    except snapshot.BuildStopped as error:
+        raise FilterError(str(error), entry.path) from error
+    if "error" in taken.report:
+        raise _filter_error(taken.report["error"], entry, sources)
+    if not taken.report["plugins"]:
+        advice = 'decorate a class with @http_filter("name") or @plugin("name")'
+        raise FilterError(f"registers no plugin: {advice}", entry.path)
+    return taken
+
+
 class Entry(NamedTuple):
     """The filter: the file to name in messages, the root of its modules, and the module to import."""
 
@@ -119,7 +135,7 @@ class Entry(NamedTuple):
 
 def find_entry(path: Path) -> Entry:
     """What to import for a path: a file, a package folder, or a folder with a `filter.py`. Raises FilterError."""
-    if path.is_dir():
+    if os.path.isdir(path):  # noqa: PTH112  # unlike Path.is_dir it takes any path, also one that is too long
         resolved = path.resolve()
         if (path / "__init__.py").is_file():
             if not _is_free(resolved.name):
@@ -128,7 +144,7 @@ def find_entry(path: Path) -> Entry:
         if (path / "filter.py").is_file():
             return find_entry(path / "filter.py")._replace(name=resolved.name)
         raise FilterError("the folder is no package (__init__.py) and has no filter.py", path)
-    if not path.is_file():
+    if not os.path.isfile(path):  # noqa: PTH113
         raise FilterError("no such file or folder", path)
     if path.suffix != ".py":
         raise FilterError("not a Python file: its name does not end in .py", path)
@@ -140,9 +156,26 @@ def find_entry(path: Path) -> Entry:
     return Entry(path, path.stem, root, module, {module: path.name})
 
 
+def _check_options(entry: Entry, output: str | os.PathLike[str] | None, name: str | None, timeout: float) -> None:
+    if name == "":
+        raise UsageError("the name of the module is empty")
+    if not 0 < timeout <= _LONGEST_TIMEOUT:
+        raise UsageError(f"the timeout is more than 0 and at most {_LONGEST_TIMEOUT} seconds, not {timeout}")
+    if output is None:
+        return
+    target = Path(output)
+    if not target.name:
+        raise UsageError(f"the output {os.fspath(output)!r} names no file")
+    if os.path.exists(target) and target.samefile(entry.path):  # noqa: PTH110  # takes any path
+        raise UsageError(f"{target}: this is the filter, and the module would replace it")
+
+
 def _is_free(name: str) -> bool:
-    taken = name in sys.stdlib_module_names or name == "pywasmfilter"
+    taken = name in sys.stdlib_module_names or name in _IN_THE_IMAGE
     return name.isidentifier() and not keyword.iskeyword(name) and not taken
+
+
+_IN_THE_IMAGE: Final = ("__main__", "_image", "pywasmfilter")
 
 
 def _filter_error(error: dict[str, Any], entry: Entry, sources: Sources) -> FilterError:

@@ -15,11 +15,13 @@ import hashlib
 import json
 import os
 import platform
+import re
 import shutil
 import sys
 import tempfile
 import zipfile
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import version
 from importlib.util import find_spec
@@ -68,7 +70,10 @@ _STACK_GUARD: Final = StackGuard(
             """.split(),
             0,
         ),
-        **dict.fromkeys("ga_hash mappingproxy_hash method_hash slice_hash tuple_hash union_hash weakref_hash wrapper_hash".split(), -1),
+        **dict.fromkeys(
+            "ga_hash mappingproxy_hash method_hash slice_hash tuple_hash union_hash weakref_hash wrapper_hash".split(),
+            -1,
+        ),
     },
 )
 
@@ -102,12 +107,12 @@ def load(progress: Progress) -> RuntimeImage:
         progress("building the runtime image, once for this version (about ten seconds)")
         _build(folder, progress)
     engine = snapshot.new_engine()
-    return RuntimeImage(
-        (folder / "image.wasm").read_bytes(),
-        engine,
-        wasmtime.Module.deserialize_file(engine, str(folder / "image.cwasm")),
-        Archive(zipfile.ZipFile(folder / "stdlib.zip"), STANDARD_LIBRARY),
-    )
+    wasm = (folder / "image.wasm").read_bytes()
+    try:
+        module = wasmtime.Module.deserialize_file(engine, str(folder / "image.cwasm"))
+    except wasmtime.WasmtimeError:  # a cache that machines share: it was compiled for another kind of processor
+        module = wasmtime.Module(engine, wasm)
+    return RuntimeImage(wasm, engine, module, Archive(zipfile.ZipFile(folder / "stdlib.zip"), STANDARD_LIBRARY))
 
 
 def cache_folder() -> Path:
@@ -128,15 +133,25 @@ def cached() -> list[CachedImage]:
     """All images in the cache."""
     current = current_folder()
     folders = sorted(path for path in _children(cache_folder()) if (path / "index.json").is_file())
-    return [CachedImage(path, sum(file.stat().st_size for file in _children(path)), path == current) for path in folders]
+    return [
+        CachedImage(path, sum(file.stat().st_size for file in _children(path)), path == current) for path in folders
+    ]
 
 
 def clear() -> list[Path]:
     """Remove all images, and what interrupted builds left. Returns what was removed."""
-    removed = _children(cache_folder())
+    removed = [path for path in _children(cache_folder()) if _OURS.fullmatch(path.name)]
     for path in removed:
-        shutil.rmtree(path)
+        try:
+            shutil.rmtree(path)
+        except OSError as error:
+            raise CompilerError(f"{path} cannot be removed: {error.strerror or error}") from error
     return removed
+
+
+# The cache is in a folder that the user may have chosen; what else is in there is not ours to remove.
+_BUILDING: Final = ".building-"
+_OURS: Final = re.compile(rf"[0-9a-f]{{32}}|{re.escape(_BUILDING)}.*")
 
 
 def _children(folder: Path) -> list[Path]:
@@ -191,14 +206,15 @@ def _build(folder: Path, progress: Progress) -> None:
     """
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".building-", dir=folder.parent) as scratch:
+        with tempfile.TemporaryDirectory(prefix=_BUILDING, dir=folder.parent) as scratch:
             new = Path(scratch) / "image"
             new.mkdir()
             _write_files(new, Path(scratch), progress)
             index = {name: _fingerprint(new / name) for name in _FILES}
             (new / "index.json").write_text(json.dumps(index), encoding="utf-8")
-            if folder.exists() and not is_whole(folder):
-                folder.rename(Path(scratch) / "broken")
+            if not is_whole(folder):
+                with suppress(FileNotFoundError):
+                    folder.rename(Path(scratch) / "broken")
             try:
                 new.rename(folder)
             except OSError:

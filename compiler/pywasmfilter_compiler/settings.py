@@ -6,6 +6,7 @@ table.
 
 from __future__ import annotations
 
+import os
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -18,18 +19,20 @@ def load_settings(path: Path) -> dict[str, Any]:
 
     Raises UsageError, which names the file and every setting that is wrong.
     """
-    for folder in [path.resolve(), *path.resolve().parents]:
+    resolved = path.resolve()
+    for folder in [resolved, *resolved.parents]:
         file = folder / "pyproject.toml"
-        if file.is_file():
+        if os.path.isfile(file):  # noqa: PTH113  # of the two, the one that takes any path
             return _read(file)
     return {}
 
 
 def _read(file: Path) -> dict[str, Any]:
     try:
-        table = tomllib.loads(file.read_text(encoding="utf-8")).get("tool", {}).get("pyfilter")
+        tools = tomllib.loads(file.read_text(encoding="utf-8")).get("tool")
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise UsageError(f"{file}: {error}") from error
+    table = tools.get("pyfilter") if isinstance(tools, dict) else None
     return {} if table is None else _validate(file, table)
 
 
@@ -45,12 +48,14 @@ def _validate(file: Path, table: object) -> dict[str, Any]:
         name: str | None = Field(default=None, min_length=1)
         output: str | None = Field(default=None, min_length=1)
         include: list[str] = Field(default_factory=list)
-        timeout: float = Field(default=60.0, gt=0)
+        timeout: float = Field(default=60.0, gt=0, le=86400, allow_inf_nan=False)
 
     try:
         settings = BuildSettings.model_validate(table).model_dump(exclude_unset=True)
     except ValidationError as error:
-        faults = [f"  tool.pyfilter.{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors()]
+        faults = [
+            f"  {'.'.join(map(str, ('tool.pyfilter', *fault['loc'])))}: {fault['msg']}" for fault in error.errors()
+        ]
         raise UsageError("\n".join([f"{file}:", *faults])) from error
     if settings.get("output") is not None:
         settings["output"] = str(file.parent / settings["output"])

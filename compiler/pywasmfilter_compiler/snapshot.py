@@ -30,6 +30,10 @@ _WASM_STACK: Final = 2 << 20
 _THREAD_STACK: Final = 16 << 20
 
 
+class BuildStopped(CompilerError):
+    """The import of a filter did not come to an end; where it stood is not known."""
+
+
 @dataclass(slots=True)
 class Snapshot:
     """The state of an instance after the build, and what the build reported."""
@@ -59,7 +63,7 @@ def take(
 
     `request` is passed to the image (see `pywasmfilter/_runtime/build.py`); `timeout` is in seconds; `output` gets each
     line that the user's code prints. The snapshot of a failed build has a report with "error" and no data.
-    Raises CompilerError if the build does not end in time or brings the interpreter down.
+    Raises BuildStopped if the build does not end in time or brings the interpreter down.
     """
     host = _BuildHost(sources, output)
     store = wasmtime.Store(engine)
@@ -107,14 +111,14 @@ def _interruptible(engine: wasmtime.Engine, timeout: float, run: Callable[[], No
             engine.increment_epoch()
             thread.join()
     if timed_out:
-        raise CompilerError(f"importing the filter took more than {timeout:g} seconds; does it loop at import time?")
+        raise BuildStopped(f"importing it took more than {timeout:g} seconds; does it loop at import time?")
     if failure:
         raise _explain(failure[0])
 
 
 def _explain(error: BaseException) -> BaseException:
     if isinstance(error, wasmtime.WasmtimeError | wasmtime.Trap):
-        return CompilerError(f"the interpreter broke down while it imported the filter: {error}")
+        return BuildStopped(f"the interpreter broke down while it imported this: {error}")
     return error
 
 

@@ -40,11 +40,13 @@ class Folder(NamedTuple):
     prefix: str
     only: str = ""
 
+    # Unlike the methods of Path, these functions take any name, also one that is too long to be a file's.
+
     def has_file(self, relative: str) -> bool:
-        return self._may_hold(relative) and (self.path / relative).is_file()
+        return self._may_hold(relative) and os.path.isfile(self.path / relative)  # noqa: PTH113
 
     def has_folder(self, relative: str) -> bool:
-        return self._may_hold(relative) and (self.path / relative).is_dir()
+        return self._may_hold(relative) and os.path.isdir(self.path / relative)  # noqa: PTH112
 
     def read(self, relative: str) -> bytes:
         return (self.path / relative).read_bytes()
@@ -142,13 +144,13 @@ def _virtual_environment() -> list[Path]:
 
 NOT_FOLLOWED: Final = frozenset(
     """
-    __main__ _aix_support _android_support _apple_support _ios_support _osx_support _pydatetime _pydecimal _pyio _pylong
-    _pyrepl argparse asyncio bdb bz2 cmd code codeop compression concurrent ctypes curses dbm distutils doctest ensurepip
-    ftplib getopt getpass gettext glob gzip http idlelib imaplib lzma mailbox multiprocessing nturl2path optparse pathlib
-    pdb platform plistlib poplib profile pstats pty pyclbr pydoc pydoc_data readline rlcompleter runpy select selectors
-    shutil signal site smtplib socket socketserver sqlite3 ssl subprocess symtable sysconfig tabnanny tarfile tempfile
-    termios test threading tkinter trace tracemalloc tty unittest venv webbrowser winreg wsgiref xmlrpc zipapp zipfile
-    zipimport
+    __main__ _aix_support _android_support _apple_support _ios_support _osx_support _pydatetime _pydecimal _pyio
+    _pylong _pyrepl argparse asyncio bdb bz2 cmd code codeop compression concurrent ctypes curses dbm distutils
+    doctest ensurepip ftplib getopt getpass gettext glob gzip http idlelib imaplib lzma mailbox multiprocessing
+    nturl2path optparse pathlib pdb platform plistlib poplib profile pstats pty pyclbr pydoc pydoc_data readline
+    rlcompleter runpy select selectors shutil signal site smtplib socket socketserver sqlite3 ssl subprocess
+    symtable sysconfig tabnanny tarfile tempfile termios test threading tkinter trace tracemalloc tty unittest venv
+    webbrowser winreg wsgiref xmlrpc zipapp zipfile zipimport
     """.split()
 )
 """What an import inside a function of the standard library does not bring in: it needs an operating system, or is a

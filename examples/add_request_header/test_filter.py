@@ -7,7 +7,6 @@ import urllib.request
 from collections.abc import Callable
 
 import pytest
-
 from pywasmfilter_compiler.envoy.process import EnvoyProcess
 
 pytestmark = pytest.mark.envoy

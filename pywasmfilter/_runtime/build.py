@@ -107,7 +107,7 @@ def _find_quietly(name: str) -> importer.Found | None:
         return importer.find(name)
     except ImportError as error:
         importer.unusable[name] = str(error)
-    except (SyntaxError, ValueError) as error:
+    except SyntaxError as error:
         importer.unusable[name] = f"{name} cannot be compiled: {error}"
     return None
 

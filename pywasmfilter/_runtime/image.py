@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import sys
 
-from .. import _abi, _dispatcher, exceptions
+from .. import _abi, _dispatcher, _traceback, exceptions
 from . import build, environment
 
 _STANDARD_LIBRARY = "/python"
@@ -29,6 +29,15 @@ def _copy_sources(source: str, target: str) -> None:
                 copy.write(original.read())
 
 
+def _name_origins() -> None:
+    """Give the modules that are here the origins that tracebacks show, in place of the image's own folders."""
+    for module in sys.modules.values():
+        if path := getattr(module, "__file__", None):
+            module.__file__ = _traceback.origin(path)
+            if module.__spec__:
+                module.__spec__.origin = module.__file__
+
+
 def make() -> None:
     """Prepare the interpreter of this process."""
     _copy_sources(_STANDARD_LIBRARY, _OUTPUT)
@@ -42,4 +51,5 @@ def make() -> None:
         exceptions.raise_for_status,
         build.build,
     )
+    _name_origins()
     build.keep_modules(sys.modules)

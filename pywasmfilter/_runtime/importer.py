@@ -68,7 +68,7 @@ class Importer:
             if _abi.building:
                 return None
             raise _not_in_filter(name)
-        spec = ModuleSpec(name, Importer, origin=found.origin, is_package=found.is_package)
+        spec = ModuleSpec(name, Importer, origin=found.origin, is_package=found.is_package)  # type: ignore[arg-type]
         spec.has_location = found.code is not None
         if found.is_package:
             spec.submodule_search_locations = [found.origin.removesuffix("/__init__.py")]
@@ -119,8 +119,8 @@ def find(name: str) -> Found | None:
         raise ImportError(f"{name} is native code ({origin}), which cannot run inside a proxy", name=name)
     found = Found(origin, kind == "package", None, [])
     if source is not None:
-        tree = compile(source, origin, "exec", _ONLY_AST, dont_inherit=True)
-        found.code = compile(tree, origin, "exec", dont_inherit=True)
+        tree = _compile(source, origin, _ONLY_AST)
+        found.code = _compile(tree, origin)
         found.imports = list(_import_statements(tree, found.is_standard))
         if not found.is_standard:
             found.codecs = frozenset(codecs.named_in(found.code))
@@ -129,6 +129,17 @@ def find(name: str) -> Found | None:
 
 
 _ONLY_AST = 0x400
+
+
+def _compile(source: Any, origin: str, flags: int = 0) -> Any:
+    """Compile a module. Raises SyntaxError that names the file, whatever is wrong with the source."""
+    try:
+        return compile(source, origin, "exec", flags, dont_inherit=True)
+    except SyntaxError as error:
+        error.filename = error.filename or origin
+        raise
+    except (MemoryError, RecursionError, ValueError) as error:
+        raise SyntaxError(str(error) or "too complex to compile", (origin, None, None, None)) from None
 
 
 def _import_statements(tree: Any, is_standard: bool) -> Iterator[Import]:

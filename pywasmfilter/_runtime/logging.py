@@ -32,7 +32,7 @@ def install(logging: ModuleType) -> None:
 
     handler = ProxyHandler()
     handler.setFormatter(logging.Formatter("%(name)s: %(message)s"))
-    logging.lastResort = handler
+    logging.lastResort = handler  # type: ignore[attr-defined]  # as above
     logging.root.addHandler(handler)
     logging.root.setLevel(1)
 

@@ -1,0 +1,3 @@
+"""Fails when it is imported, at run time."""
+
+raise ValueError("failed at import")

@@ -1,0 +1,1 @@
+"""A module in a folder without __init__.py."""

@@ -1,0 +1,1 @@
+"""A package that late_imports.py imports when it is asked to."""

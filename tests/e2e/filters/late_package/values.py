@@ -1,0 +1,4 @@
+"""What the others import."""
+
+VALUE = "value"
+LATER = "later"
