@@ -13,8 +13,9 @@ from .types import LogLevel
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Any
 
-contexts: dict[int, object] = {}
+contexts: dict[int, Any] = {}
 """Context id → context, None for a stream that its plugin does not look at.
 
 The shim reads it, and deletes from it in proxy_on_delete. It refuses a stream or a plugin that is not in it: its
@@ -33,23 +34,50 @@ class _VM:
 
 
 def on_context_create(context_id: int, parent_id: int) -> None:
-    """proxy_on_context_create: a plugin (no parent) or a stream begins."""
+    """proxy_on_context_create: a plugin (no parent) or a stream begins.
+
+    Every request passes here, so a stream takes the shortest way: one look-up, and one call of the user's code.
+    """
+    plugin = contexts.get(parent_id)
+    if plugin is None:
+        _begin_plugin(context_id, parent_id)
+        return
+    try:
+        context = plugin.new_http_context(context_id)
+        if context is not None:
+            if type(context) not in _stream_classes:
+                _check_stream(context)
+            context.context_id = context_id
+            context.plugin = plugin
+    except BaseException as exception:  # noqa: BLE001  # nothing may pass: it would be a trap
+        _log_exception(_name(plugin), "new_http_context", exception)
+        context = None if plugin.on_error == "continue" else _RefusedStream()
+    contexts[context_id] = context
+
+
+_stream_classes: set[type] = set()
+"""The classes that `new_http_context` has returned an instance of."""
+
+
+def _check_stream(context: object) -> None:
+    if not isinstance(context, HttpContext):
+        raise TypeError(f"new_http_context returned {context!r}, not an HttpContext")
+    _stream_classes.add(type(context))
+
+
+def _begin_plugin(context_id: int, parent_id: int) -> None:
     if _VM.context is None:
         for prepare in before_start:
             prepare()
         _VM.context = _new_vm_context()
     if parent_id == 0:
         contexts[context_id] = _new_plugin_context(context_id)
-        return
-    plugin = contexts.get(parent_id)
-    if isinstance(plugin, PluginContext):
-        contexts[context_id] = _new_http_context(plugin, context_id)
 
 
 def _new_vm_context() -> VMContext:
     try:
         return registry.vm_context()
-    except BaseException as exception:  # noqa: BLE001  # nothing may pass: it would be a trap
+    except BaseException as exception:  # noqa: BLE001
         _log_exception("", f"{registry.vm_context.__name__}()", exception)
         _VM.answer = False
         return VMContext()
@@ -80,26 +108,17 @@ def _select_plugin() -> tuple[str, type[PluginContext] | None]:
     return name, found
 
 
-def _new_http_context(plugin: PluginContext, context_id: int) -> object:
-    try:
-        context = plugin.new_http_context(context_id)
-        if context is None:
-            return None
-        if not isinstance(context, HttpContext):
-            raise TypeError(f"new_http_context returned {context!r}, not an HttpContext")  # noqa: TRY301
-        context.context_id = context_id
-        context.plugin = plugin
-    except BaseException as exception:  # noqa: BLE001
-        _log_exception(_name(plugin), "new_http_context", exception)
-        return None if plugin.on_error == "continue" else _RefusedStream()
-    return context
-
-
 class _RefusedPlugin:
     """Stands where a plugin could not be created, and makes the proxy refuse the configuration."""
 
+    on_error = "deny"
+
     def __init__(self, name: str) -> None:
         self.name = name
+
+    def new_http_context(self, _context_id: int) -> None:
+        """Its streams come to no host that keeps to the ABI; if one does, it is refused too."""
+        raise RuntimeError(f"the plugin {self.name!r} was refused")
 
     def _on_configure(self, _size: int) -> bool:
         return False

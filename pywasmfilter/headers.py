@@ -104,10 +104,11 @@ def _text(data: bytes) -> str:
 class Request:
     """The request of the current HTTP stream."""
 
-    __slots__ = ()
+    __slots__ = ("headers", "trailers")
 
-    headers = HeaderMap(MapType.HTTP_REQUEST_HEADERS)
-    trailers = HeaderMap(MapType.HTTP_REQUEST_TRAILERS)
+    def __init__(self) -> None:
+        self.headers = HeaderMap(MapType.HTTP_REQUEST_HEADERS)
+        self.trailers = HeaderMap(MapType.HTTP_REQUEST_TRAILERS)
 
     @property
     def method(self) -> str:
@@ -128,10 +129,11 @@ class Request:
 class Response:
     """The response of the current HTTP stream."""
 
-    __slots__ = ()
+    __slots__ = ("headers", "trailers")
 
-    headers = HeaderMap(MapType.HTTP_RESPONSE_HEADERS)
-    trailers = HeaderMap(MapType.HTTP_RESPONSE_TRAILERS)
+    def __init__(self) -> None:
+        self.headers = HeaderMap(MapType.HTTP_RESPONSE_HEADERS)
+        self.trailers = HeaderMap(MapType.HTTP_RESPONSE_TRAILERS)
 
     @property
     def status(self) -> int:

@@ -137,15 +137,16 @@ void EXPORT(proxy_abi_version_0_2_1)(void) {}
 
 void EXPORT(proxy_on_context_create)(uint32_t context_id, uint32_t parent_id) {
     enter();
-    PyObject *id = PyLong_FromUnsignedLong(context_id), *parent = PyLong_FromUnsignedLong(parent_id);
+    PyObject *arguments[] = {PyLong_FromUnsignedLong(context_id), PyLong_FromUnsignedLong(parent_id)};
     PyObject *result = NULL;
-    if (id != NULL && parent != NULL) result = PyObject_CallFunctionObjArgs(bound.on_context_create, id, parent, NULL);
+    if (arguments[0] != NULL && arguments[1] != NULL)
+        result = PyObject_Vectorcall(bound.on_context_create, arguments, 2, NULL);
     if (result != NULL)
         Py_DecRef(result);
     else
         fall_back(METHODS, 0);
-    if (id != NULL) Py_DecRef(id);
-    if (parent != NULL) Py_DecRef(parent);
+    if (arguments[0] != NULL) Py_DecRef(arguments[0]);
+    if (arguments[1] != NULL) Py_DecRef(arguments[1]);
 }
 
 int32_t EXPORT(proxy_on_vm_start)(uint32_t context_id, int32_t configuration_size) {

@@ -55,25 +55,25 @@ static unsigned long type_flags(PyObject *object) {
     return flags;
 }
 
-/* `errors` is for a str whose surrogates UTF-8 cannot hold. */
+/* `errors` is for a str whose surrogates UTF-8 cannot hold. Nearly every argument is a str without any, so that is tried
+ * before its type is asked for. */
 static int view_with(const char *errors, PyObject *value, View *out) {
     Py_ssize_t size = 0;
-    *out = (View){NULL, 0, NULL};
-    unsigned long flags = type_flags(value);
-    if (flags & Py_TPFLAGS_UNICODE_SUBCLASS) {
-        out->data = PyUnicode_AsUTF8AndSize(value, &size);
-        out->size = (size_t)size;
-        if (out->data != NULL) return 0;
+    *out = (View){PyUnicode_AsUTF8AndSize(value, &size), 0, NULL};
+    if (out->data == NULL) {
         PyErr_Clear();
-        out->owner = value = PyUnicode_AsEncodedString(value, "utf-8", errors);
-        if (value == NULL) return -1;
-    } else if (!(flags & Py_TPFLAGS_BYTES_SUBCLASS)) {
-        PyErr_Format(PyExc_TypeError, "expected str or bytes, not %R", value);
-        return -1;
-    }
-    if (PyBytes_AsStringAndSize(value, (char **)&out->data, &size) < 0) {
-        release(out);
-        return -1;
+        unsigned long flags = type_flags(value);
+        if (flags & Py_TPFLAGS_UNICODE_SUBCLASS) {
+            out->owner = value = PyUnicode_AsEncodedString(value, "utf-8", errors);
+            if (value == NULL) return -1;
+        } else if (!(flags & Py_TPFLAGS_BYTES_SUBCLASS)) {
+            PyErr_Format(PyExc_TypeError, "expected str or bytes, not %R", value);
+            return -1;
+        }
+        if (PyBytes_AsStringAndSize(value, (char **)&out->data, &size) < 0) {
+            release(out);
+            return -1;
+        }
     }
     out->size = (size_t)size;
     return 0;
@@ -85,12 +85,15 @@ static int view(PyObject *value, View *out) { return view_with("surrogateescape"
 /* Like `view`, for a header name or value: what would let it break out of its line is refused. */
 static int header_view(PyObject *value, View *out) {
     if (view(value, out) < 0) return -1;
-    if (memchr(out->data, '\n', out->size) == NULL && memchr(out->data, '\r', out->size) == NULL &&
-        memchr(out->data, '\0', out->size) == NULL)
-        return 0;
-    PyErr_Format(PyExc_ValueError, "a header must not contain a line break or NUL: %R", value);
-    release(out);
-    return -1;
+    for (size_t i = 0; i < out->size; i++) {
+        char byte = out->data[i];
+        if (byte == '\n' || byte == '\r' || byte == '\0') {
+            PyErr_Format(PyExc_ValueError, "a header must not contain a line break or NUL: %R", value);
+            release(out);
+            return -1;
+        }
+    }
+    return 0;
 }
 
 /* Answers of the host: memory that it took from our malloc. */

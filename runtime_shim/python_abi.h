@@ -81,6 +81,7 @@ int PyList_SetItem(PyObject *list, Py_ssize_t index, PyObject *item);
 PyObject *PyDict_GetItemWithError(PyObject *dict, PyObject *key);
 int PyDict_DelItem(PyObject *dict, PyObject *key);
 
+PyObject *PyObject_Vectorcall(PyObject *callable, PyObject *const *args, size_t nargs, PyObject *names);
 PyObject *PyObject_VectorcallMethod(PyObject *name, PyObject *const *args, size_t nargs, PyObject *names);
 PyObject *PyObject_CallFunctionObjArgs(PyObject *callable, ...);
 

@@ -18,7 +18,6 @@ void *malloc(size_t size);
 void free(void *memory);
 void *memset(void *memory, int byte, size_t size);
 size_t strlen(const char *text);
-void *memchr(const void *data, int byte, size_t size);
 
 /* What the SDK registers with `bind`. The host's callbacks come without a module handle, so this is static state. */
 extern struct Bound {

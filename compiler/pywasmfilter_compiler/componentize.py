@@ -24,7 +24,7 @@ _WORLD: Final = "package pywasmfilter:runtime;\n\nworld image {\n}\n"
 _ENTRY: Final = "from pywasmfilter._runtime import image\n\nimage.make()\n"
 _KEPT_VARIABLES: Final = ("SYSTEMROOT", "TEMP", "TMP", "TMPDIR")  # without which some systems start no process
 _RUN: Final = (
-    "import sys; sys.argv[0] = 'componentize-py'; sys.path.append(sys.argv.pop(1)); "
+    "import sys; sys.argv[0] = 'componentize-py'; sys.path.insert(0, sys.argv.pop(1)); "
     "from componentize_py import script; sys.exit(script())"
 )
 

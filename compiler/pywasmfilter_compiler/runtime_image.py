@@ -20,7 +20,7 @@ import shutil
 import sys
 import tempfile
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -163,17 +163,25 @@ def _key() -> str:
     digest = hashlib.sha256()
     machine = (platform.machine(), sys.platform, version("wasmtime"), componentize.check_version())
     digest.update(repr(machine).encode())
-    for path in _ingredients():
-        digest.update(f"{path.name}\0".encode() + hashlib.sha256(path.read_bytes()).digest())
+    for root, pattern in _INGREDIENTS:
+        folder = sdk_folder() if root == "sdk" else _PACKAGE
+        for path in sorted(folder.glob(pattern)):
+            name = path.relative_to(folder).as_posix()
+            digest.update(f"{root}/{name}\0".encode() + hashlib.sha256(path.read_bytes()).digest())
     return digest.hexdigest()[:32]
 
 
-def _ingredients() -> Iterator[Path]:
-    yield from sorted(sdk_folder().glob("**/*.py"))
-    yield from sorted(_SHIM.glob("*.so"))
-    for part in ("wasm", "component", "linker"):
-        yield from sorted((_PACKAGE / part).glob("*.py"))
-    yield from (_PACKAGE / name for name in ("componentize.py", "runtime_image.py", "snapshot.py", "wasi.py"))
+_INGREDIENTS: Final = (
+    ("sdk", "**/*.py"),
+    ("compiler", "shim/*.so"),
+    ("compiler", "wasm/*.py"),
+    ("compiler", "component/*.py"),
+    ("compiler", "linker/*.py"),
+    ("compiler", "componentize.py"),
+    ("compiler", "runtime_image.py"),
+    ("compiler", "snapshot.py"),
+    ("compiler", "wasi.py"),
+)
 
 
 def sdk_folder() -> Path:

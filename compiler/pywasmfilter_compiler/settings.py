@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import tomllib
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from .errors import UsageError
 
@@ -47,7 +47,7 @@ def _validate(file: Path, table: object) -> dict[str, Any]:
 
         name: str | None = Field(default=None, min_length=1)
         output: str | None = Field(default=None, min_length=1)
-        include: list[str] = Field(default_factory=list)
+        include: list[Annotated[str, Field(min_length=1)]] = Field(default_factory=list)
         timeout: float = Field(default=60.0, gt=0, le=86400, allow_inf_nan=False)
 
     try:

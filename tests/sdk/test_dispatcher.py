@@ -104,7 +104,8 @@ def test_an_unknown_plugin_is_refused(host: MemoryHost, root_id: bytes | None) -
     assert level == LogLevel.CRITICAL
     assert str(message).endswith("its plugins (root_id, pluginName) are: a, b")
     on_context_create(2, 1)
-    assert 2 not in contexts, "its streams get no context, so the shim refuses them"
+    assert contexts[2].on_http_request_headers(1, True) == 1, "its streams are refused"
+    assert host.responses == REFUSED
 
 
 def test_a_plugin_that_cannot_be_made(host: MemoryHost) -> None:

@@ -128,7 +128,7 @@ def test_text_is_utf_8(headers: HeaderMap, host: MemoryHost) -> None:
 
 def test_out_of_its_callback(host: MemoryHost) -> None:
     """Where the proxy has no such map, a look-up and a change raise BadArgument, with advice, and it looks empty."""
-    trailers = Response.trailers
+    trailers = Response().trailers
     for use in (lambda: trailers["x"], lambda: trailers.add("x", "y"), lambda: trailers.replace_all([])):
         with pytest.raises(BadArgument, match="is this the right callback for it"):
             use()
@@ -137,8 +137,8 @@ def test_out_of_its_callback(host: MemoryHost) -> None:
 
 def test_repr_names_the_map() -> None:
     """The text of a map says which it is, and asks no proxy."""
-    assert repr(Request.headers) == "<HeaderMap HTTP_REQUEST_HEADERS>"
-    assert repr(Response.trailers) == "<HeaderMap HTTP_RESPONSE_TRAILERS>"
+    assert repr(Request().headers) == "<HeaderMap HTTP_REQUEST_HEADERS>"
+    assert repr(Response().trailers) == "<HeaderMap HTTP_RESPONSE_TRAILERS>"
 
 
 def test_pseudo_headers(host: MemoryHost) -> None:
@@ -152,12 +152,13 @@ def test_pseudo_headers(host: MemoryHost) -> None:
 
 def test_requests_and_responses_take_no_attributes() -> None:
     """They are shared by all streams, so what a filter would keep on one is refused rather than lost."""
-    for shared in (Request(), Response(), Request.headers):
+    for shared in (Request(), Response(), Request().headers):
         with pytest.raises(AttributeError):
             shared.note = "mine"  # type: ignore[union-attr]
 
 
 def test_maps_are_the_abis() -> None:
     """Each attribute is the map of its name."""
-    maps = [Request.headers, Request.trailers, Response.headers, Response.trailers]
+    request, response = Request(), Response()
+    maps = [request.headers, request.trailers, response.headers, response.trailers]
     assert [header_map._map for header_map in maps] == [0, 1, 2, 3]

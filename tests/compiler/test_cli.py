@@ -1,0 +1,541 @@
+"""The `pyfilter` command: what it prints where, what it writes, and how it ends."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import json
+import os
+import pty
+import select
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+from click.testing import CliRunner, Result
+from pywasmfilter_compiler import cli, pipeline, runtime_image
+
+FILTER = """
+from pywasmfilter import HttpContext, http_filter
+
+@http_filter("my-filter")
+class Mine(HttpContext):
+    def on_http_response_headers(self, num_headers, end_of_stream):
+        self.response.headers["x"] = "y"
+"""
+# As the console script does it.
+COMMAND = [sys.executable, "-c", "import sys; sys.argv[0] = 'pyfilter'; from pywasmfilter_compiler.cli import main; main()"]
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The current folder, with a filter in it."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "filter.py").write_text(FILTER)
+    return tmp_path
+
+
+def run(*arguments: str | Path) -> Result:
+    """The command in this process."""
+    return CliRunner().invoke(cli.main, list(map(str, arguments)), prog_name="pyfilter")
+
+
+def succeed(*arguments: str | Path) -> Result:
+    """The command, which must succeed."""
+    result = run(*arguments)
+    assert (result.exit_code, result.exception) == (0, None), result.output
+    return result
+
+
+def fail(*arguments: str | Path, code: int = 1) -> str:
+    """What the command says on standard error; it must say nothing else, write nothing and fail with this code."""
+    before = files(Path.cwd())
+    result = run(*arguments)
+    assert result.exit_code == code, result.output
+    assert result.exception is None or isinstance(result.exception, SystemExit)
+    assert result.stdout == ""
+    assert "Traceback" not in result.stderr
+    assert files(Path.cwd()) == before
+    return result.stderr
+
+
+def files(folder: Path) -> dict[Path, bytes]:
+    """All files under a folder with what is in them."""
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+# build
+
+
+def test_build_a_file(folder: Path) -> None:
+    """The module is named after its plugin; the first line says where it is, how large, and how long it took."""
+    result = succeed("build", "filter.py")
+    assert result.stderr == ""
+    first, *rest = result.stdout.splitlines()
+    assert first.startswith("my-filter.wasm  ")
+    assert first.endswith(" s")
+    digest = hashlib.sha256(Path("my-filter.wasm").read_bytes()).hexdigest()
+    assert [line.split()[0] for line in rest] == ["plugins", "callbacks", "sha256"]
+    assert rest[2].split()[1] == digest
+    assert "proxy_on_response_headers" in rest[1]
+
+
+def test_build_a_package(folder: Path) -> None:
+    """A package folder is imported under its name, with its own modules."""
+    package = folder / "pkg"
+    package.mkdir()
+    (package / "__init__.py").write_text("from .inner import Mine")
+    (package / "inner.py").write_text(FILTER)
+    report = json.loads(succeed("build", "pkg", "--json").stdout)
+    assert report["path"] == "my-filter.wasm"
+    assert report["modules"]["pkg.inner"] == "pkg/inner.py"
+
+
+@pytest.mark.parametrize("path", ["project", "project/", ".", "project/../project"])
+def test_build_a_folder_with_a_filter(folder: Path, path: str) -> None:
+    """A folder with a filter.py is that filter."""
+    (folder / "project").mkdir()
+    (folder / "project" / "filter.py").write_text(FILTER)
+    assert json.loads(succeed("build", path, "--json").stdout)["plugins"] == ["my-filter"]
+
+
+@pytest.mark.parametrize("name", ["json.py", "my-filter.v2.py", "class.py", "__main__.py", "_image.py", "pywasmfilter.py"])
+def test_build_a_file_with_any_name(folder: Path, name: str) -> None:
+    """A script may be called what no module can, or what another module is called."""
+    (folder / name).write_text(FILTER)
+    assert json.loads(succeed("build", name, "--json").stdout)["plugins"] == ["my-filter"]
+
+
+def test_build_to_an_output(folder: Path) -> None:
+    """With -o the module is there and nowhere else, under whatever name."""
+    (folder / "out").mkdir()
+    before = set(folder.rglob("*"))
+    assert succeed("build", "filter.py", "-o", "out/anything").stdout.startswith("out/anything  ")
+    assert set(folder.rglob("*")) - before == {folder / "out" / "anything"}
+    assert (folder / "out" / "anything").read_bytes().startswith(b"\0asm\1\0\0\0")
+
+
+def test_the_output_has_the_usual_permissions(folder: Path) -> None:
+    """A module is a file like one that any other command writes."""
+    mask = os.umask(0o027)
+    try:
+        succeed("build", "filter.py")
+    finally:
+        os.umask(mask)
+    assert Path("my-filter.wasm").stat().st_mode & 0o777 == 0o640
+
+
+@pytest.mark.parametrize(("name", "file"), [("edge", "edge.wasm"), ("a/b c", "a_b_c.wasm"), ("..", "filter.wasm")])
+def test_build_with_a_name(folder: Path, name: str, file: str) -> None:
+    """--name names module and file; what a file name cannot hold is replaced, and it stays in this folder."""
+    report = json.loads(succeed("build", "filter.py", "--name", name, "--json").stdout)
+    assert (report["name"], report["path"]) == (name, file)
+    assert (folder / file).is_file()
+
+
+def test_several_plugins_are_named_after_the_file(folder: Path) -> None:
+    """Where no plugin's name is the module's, the file's is."""
+    (folder / "both.py").write_text(FILTER + FILTER.replace("my-filter", "other"))
+    report = json.loads(succeed("build", "both.py", "--json").stdout)
+    assert (report["path"], report["plugins"]) == ("both.wasm", ["my-filter", "other"])
+
+
+def test_the_report_as_json(folder: Path) -> None:
+    """--json prints one object with these facts about the file, and nothing else."""
+    result = succeed("build", "filter.py", "--json")
+    assert result.stderr == ""
+    report = json.loads(result.stdout)
+    data = (folder / "my-filter.wasm").read_bytes()
+    assert report["size"] == len(data)
+    assert report["sha256"] == hashlib.sha256(data).hexdigest()
+    assert report["abi"] == "0.2.1"
+    assert report["plugins"] == ["my-filter"]
+    assert {"memory", "malloc", "free", "proxy_abi_version_0_2_1", "proxy_on_response_headers"} <= set(report["exports"])
+    assert "proxy_on_request_headers" not in report["exports"]
+    assert "env.proxy_log" in report["imports"]
+    assert report["modules"]["filter"] == "filter.py"
+    assert 0 < report["seconds"] < 600
+    assert report.keys() == {
+        "path", "name", "size", "sha256", "abi", "plugins", "exports", "imports", "modules", "seconds"
+    }  # fmt: skip
+
+
+def test_the_same_input_gives_the_same_module(folder: Path) -> None:
+    """Two builds, the second over the first, are the same bytes."""
+    first, second = (json.loads(succeed("build", "filter.py", "--json").stdout)["sha256"] for _ in range(2))
+    assert first == second
+
+
+def test_include(folder: Path) -> None:
+    """A module that nothing imports is kept, with its packages, for each --include; a name that is none is an error."""
+    (folder / "lonely").mkdir()
+    (folder / "lonely" / "one.py").write_text("")
+    assert "lonely.one" not in json.loads(succeed("build", "filter.py", "--json").stdout)["modules"]
+    report = json.loads(succeed("build", "filter.py", "--include", "lonely.one", "--include", "colorsys", "--json").stdout)
+    assert {"lonely", "lonely.one", "colorsys"} <= report["modules"].keys()
+    assert "no module named 'gone'" in fail("build", "filter.py", "--include", "gone")
+
+
+def test_timeout(folder: Path) -> None:
+    """An import that does not end is ended, with advice."""
+    (folder / "filter.py").write_text("while True: pass")
+    assert "took more than 0.3 seconds; does it loop at import time?" in fail("build", "filter.py", "--timeout", "0.3")
+
+
+@pytest.mark.parametrize("timeout", ["0", "-1", "nan", "inf", "1e9", "soon"])
+def test_a_timeout_is_a_number_of_seconds(folder: Path, timeout: str) -> None:
+    """A timeout that cannot be is a usage error."""
+    assert "timeout" in fail("build", "filter.py", "--timeout", timeout, code=2)
+
+
+def test_what_a_filter_prints_goes_to_standard_error(folder: Path) -> None:
+    """Standard output is the report's alone."""
+    (folder / "filter.py").write_text("import sys\nprint('printed')\nsys.stderr.write('no newline')\n" + FILTER)
+    result = succeed("build", "filter.py", "--json")
+    assert result.stderr.splitlines() == ["printed", "no newline"]
+    json.loads(result.stdout)
+
+
+# Errors of a build
+
+
+def test_an_error_names_the_users_line(folder: Path) -> None:
+    """The message says file, line and what is wrong there, and an existing module is as it was."""
+    (folder / "my-filter.wasm").write_bytes(b"the last good one")
+    (folder / "filter.py").write_text(FILTER + "\n1 / 0\n")
+    assert fail("build", "filter.py") == "error: filter.py:9: ZeroDivisionError: division by zero\n"
+
+
+def test_a_filter_that_registers_nothing(folder: Path) -> None:
+    """The error says what to write."""
+    (folder / "filter.py").write_text("")
+    assert 'error: filter.py: registers no plugin: decorate a class with @http_filter("name")' in fail("build", "filter.py")
+
+
+@pytest.mark.parametrize(
+    ("path", "message"),
+    [
+        ("gone.py", "gone.py: no such file or folder"),
+        ("a" * 300, "no such file or folder"),
+        ("empty", "empty: the folder is no package (__init__.py) and has no filter.py"),
+        ("notes.txt", "notes.txt: not a Python file"),
+        ("json", "json: a package cannot be called 'json' here; rename the folder"),
+    ],
+)
+def test_a_path_that_is_no_filter(folder: Path, path: str, message: str) -> None:
+    """The error says what is wrong with the path."""
+    (folder / "empty").mkdir()
+    (folder / "notes.txt").write_text("")
+    (folder / "json").mkdir()
+    (folder / "json" / "__init__.py").write_text(FILTER)
+    assert message in fail("build", path)
+
+
+@pytest.mark.parametrize(
+    ("output", "reason"),
+    [
+        ("gone/out.wasm", "gone/out.wasm: cannot be written: No such file or directory"),
+        ("folder", "folder: cannot be written: Is a directory"),
+        ("filter.py/out.wasm", "cannot be written: Not a directory"),
+        ("/proc/out.wasm", "/proc/out.wasm: cannot be written: No such file or directory"),
+        ("x" * 300, "cannot be written: File name too long"),
+    ],
+)
+def test_an_output_that_cannot_be_written(folder: Path, output: str, reason: str) -> None:
+    """The error says which output and why, and nothing is left beside it."""
+    (folder / "folder").mkdir()
+    assert reason in fail("build", "filter.py", "-o", output)
+    assert list((folder / "folder").iterdir()) == []
+
+
+@pytest.mark.parametrize("output", ["", ".", "/", "filter.py", "./filter.py", "link.py"])
+def test_an_output_that_makes_no_sense(folder: Path, output: str) -> None:
+    """Something that is no file name, or the filter itself, is a usage error before anything is built."""
+    (folder / "link.py").symlink_to("filter.py")
+    assert fail("build", "filter.py", "-o", output, code=2).startswith("error: ")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["build"],
+        ["build", "filter.py", "other.py"],
+        ["build", "filter.py", "--colour"],
+        ["build", "filter.py", "--name", ""],
+        ["inspect"],
+        ["run", "filter.py", "--port", "70000"],
+        ["run", "filter.py", "--log-level", "loud"],
+        ["run", "filter.py", "--env", "NOVALUE"],
+        ["run", "filter.py", "--config", "@gone.json"],
+        ["cache", "--json", "clear"],
+        ["unknown"],
+        [],
+    ],
+    ids=" ".join,
+)
+def test_usage_errors(folder: Path, arguments: list[str]) -> None:
+    """A request that makes no sense ends with 2 and says why on standard error."""
+    assert fail(*arguments, code=2) != ""
+
+
+# [tool.pyfilter]
+
+
+def test_settings_are_defaults(folder: Path) -> None:
+    """The project's settings hold where no option is given, and are relative to its file."""
+    (folder / "pyproject.toml").write_text(
+        '[tool.pyfilter]\nname = "edge"\noutput = "sub/edge.wasm"\ninclude = ["colorsys"]\ntimeout = 50.0\n'
+    )
+    (folder / "sub").mkdir()
+    report = json.loads(succeed("build", "filter.py", "--json").stdout)
+    assert (report["name"], report["path"]) == ("edge", str(folder / "sub" / "edge.wasm"))
+    assert "colorsys" in report["modules"]
+    report = json.loads(succeed("build", "filter.py", "--json", "--name", "n", "-o", "o.wasm", "--include", "cmd").stdout)
+    assert (report["name"], report["path"]) == ("n", "o.wasm")
+    assert "cmd" in report["modules"]
+    assert "colorsys" not in report["modules"]
+
+
+def test_faults_of_settings_are_told_together(folder: Path) -> None:
+    """Every wrong setting is named by its path; nothing is built."""
+    (folder / "pyproject.toml").write_text('[tool.pyfilter]\nname = 5\ncolour = "red"\ntimeout = 0\n')
+    message = fail("build", "filter.py", code=2)
+    assert message.startswith(f"error: {folder / 'pyproject.toml'}:\n")
+    assert all(f"\n  tool.pyfilter.{name}: " in message for name in ("name", "colour", "timeout"))
+
+
+# inspect
+
+
+def test_inspect(folder: Path) -> None:
+    """The report for people names what is in the module; the one for programs agrees with the build's."""
+    built = json.loads(succeed("build", "filter.py", "--json").stdout)
+    text = succeed("inspect", "my-filter.wasm").stdout
+    assert all(word in text for word in ("my-filter.wasm", built["sha256"], "0.2.1", "Hosts", "Imports", "Exports"))
+    report = json.loads(succeed("inspect", "my-filter.wasm", "--json").stdout)
+    assert (report["size"], report["sha256"], report["abi"]) == (built["size"], built["sha256"], built["abi"])
+    assert all(host["loads"] for host in report["hosts"])
+    assert sorted(item["name"] for item in report["exports"]) == built["exports"]
+
+
+COMPONENT = b"\0asm\x0d\0\1\0"
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "message", "code"),
+    [
+        ("gone", None, "cannot read gone: No such file or directory", 2),
+        ("folder", None, "cannot read folder: Is a directory", 2),
+        ("filter.py", None, "not WebAssembly", 1),
+        ("empty", b"", "not WebAssembly", 1),
+        ("component", COMPONENT, "component", 1),
+        ("cut", b"\0asm\1\0\0\0\1\x7f", "at offset 0x", 1),
+    ],
+)
+def test_inspect_something_else(folder: Path, name: str, data: bytes | None, message: str, code: int) -> None:
+    """What is no module is said to be what it is."""
+    (folder / "folder").mkdir()
+    if data is not None:
+        (folder / name).write_bytes(data)
+    assert message in fail("inspect", name, code=code)
+
+
+# cache
+
+
+@pytest.fixture
+def empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty cache in which images are made in no time, and cannot be used; gives the folder of images."""
+
+    def write_files(new: Path, *_: object) -> None:
+        for name in runtime_image._FILES:
+            (new / name).write_bytes(b"1234")
+
+    monkeypatch.setenv("PYFILTER_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.setattr(runtime_image, "_write_files", write_files)
+    monkeypatch.setattr(runtime_image.wasmtime.Module, "deserialize_file", lambda *_: None)
+    monkeypatch.setattr(runtime_image.zipfile, "ZipFile", lambda *_: None)
+    monkeypatch.setattr(runtime_image, "Archive", lambda *_: None)
+    return tmp_path / "cache" / "images"
+
+
+def test_cache(empty_cache: Path) -> None:
+    """Show, warm, show, clear, show: each says what is there or what it did."""
+    assert json.loads(succeed("cache", "--json").stdout) == {"folder": str(empty_cache), "images": []}
+    assert "no image for this version yet" in succeed("cache").stdout
+
+    image = Path(succeed("cache", "warm").stdout.strip())
+    assert image.parent == empty_cache
+    (row,) = json.loads(succeed("cache", "--json").stdout)["images"]
+    assert (row["path"], row["current"]) == (str(image), True)
+    assert row["size"] == sum(path.stat().st_size for path in image.iterdir())
+    assert [f"{image.name}  0.0 MB  in use" in line for line in succeed("cache").stdout.splitlines()] == [False, True]
+
+    assert succeed("cache", "clear").stdout == f"removed {image}\n"
+    assert succeed("cache", "clear").stdout == ""
+    assert list(empty_cache.iterdir()) == []
+
+
+def test_a_cache_that_cannot_be_written(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every command that needs an image says why there is none."""
+    monkeypatch.setenv("PYFILTER_CACHE_DIR", str(folder / "filter.py"))
+    for arguments in (["cache", "warm"], ["build", "filter.py"]):
+        assert f"error: the runtime image cannot be kept in {folder}/filter.py/images" in fail(*arguments)
+    assert "no image" in succeed("cache").stdout
+
+
+# Help
+
+
+def commands(command: click.Command, name: str = "pyfilter") -> Iterator[tuple[str, click.Command]]:
+    """A command and all below it, by the words that call it."""
+    yield name, command
+    if isinstance(command, click.Group):
+        for word, child in command.commands.items():
+            yield from commands(child, f"{name} {word}")
+
+
+COMMANDS = dict(commands(cli.main))
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_everything_has_help(name: str) -> None:
+    """Each command and each option says what it does, with -h as with --help."""
+    command = COMMANDS[name]
+    assert command.help
+    options = [parameter for parameter in command.params if isinstance(parameter, click.Option)]
+    assert [option.name for option in options if not option.help] == []
+    words = name.split()[1:]
+    assert succeed(*words, "-h").stdout == succeed(*words, "--help").stdout
+    for option in options:
+        assert option.opts[-1] in succeed(*words, "--help").stdout
+
+
+def test_version(monkeypatch: pytest.MonkeyPatch) -> None:
+    """--version says which one is installed."""
+    monkeypatch.setattr(importlib.metadata, "version", {"pywasmfilter": "1.2.3"}.__getitem__)
+    assert succeed("--version").stdout == "pyfilter, version 1.2.3\n"
+
+
+# As a process
+
+
+def start(*arguments: str, **options: Any) -> subprocess.Popen[str]:
+    """The command as a process of its own, in a process group of its own."""
+    return subprocess.Popen(
+        [*COMMAND, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True, **options
+    )
+
+
+def test_a_process_that_succeeds(folder: Path) -> None:
+    """Standard output is the result; in a pipe there is no progress."""
+    process = start("build", "filter.py", "--json")
+    out, err = process.communicate(timeout=120)
+    assert (process.returncode, err) == (0, "")
+    assert json.loads(out)["path"] == "my-filter.wasm"
+
+
+def test_a_process_that_fails(folder: Path) -> None:
+    """The message is on standard error, without a traceback or colours, and the exit code is 1."""
+    process = start("build", "gone.py")
+    assert process.communicate(timeout=120) == ("", "error: gone.py: no such file or folder\n")
+    assert process.returncode == 1
+
+
+def test_a_reader_that_has_gone(folder: Path) -> None:
+    """A closed pipe behind the command, as after `| head`, is no traceback."""
+    process = start("build", "--help")
+    assert process.stdout is not None
+    assert process.stderr is not None
+    process.stdout.close()
+    with process.stderr as stderr:
+        assert "Traceback" not in stderr.read()
+    process.wait(timeout=60)
+
+
+FORBIDDEN = ("wasmtime", "pydantic", "componentize_py", "ctypes", "asyncio", "http", "ssl", "subprocess", "zipfile")
+
+
+def test_help_comes_quickly() -> None:
+    """`pyfilter --help` imports none of what only commands need."""
+    code = """
+import sys
+from pywasmfilter_compiler.cli import main
+main(["--help"], standalone_mode=False)
+print("\\n".join(sys.modules), file=sys.stderr)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "Usage: " in done.stdout
+    loaded = {name.partition(".")[0] for name in done.stderr.split()}
+    assert "click" in loaded
+    assert loaded & set(FORBIDDEN) == set()
+
+
+WARM = """
+from pathlib import Path
+from pywasmfilter_compiler import cli, runtime_image
+
+def load(progress):
+    progress("making it")
+    progress("and compiling it")
+
+runtime_image.load = load
+runtime_image.current_folder = lambda: Path("the-folder")
+cli.main(["cache", "warm"])
+"""
+
+
+def test_there_is_no_progress_in_a_pipe() -> None:
+    """Without a terminal nothing is shown of the steps."""
+    done = subprocess.run([sys.executable, "-c", WARM], capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == ("the-folder\n", "")
+
+
+def test_progress_on_a_terminal() -> None:
+    """With a terminal as standard error, each step is shown there with its time; standard output stays clean."""
+    ours, theirs = pty.openpty()
+    with closing(os.fdopen(ours, "rb", buffering=0)) as terminal:
+        process = subprocess.Popen([sys.executable, "-c", WARM], stdout=subprocess.PIPE, stderr=theirs)
+        os.close(theirs)
+        out, _ = process.communicate(timeout=60)
+        text = read_all(terminal.fileno())
+    assert (process.returncode, out) == (0, b"the-folder\n")
+    first, second = text.splitlines()
+    assert "making it …" in first
+    assert "and compiling it …" in second
+    assert first.endswith(" s") and second.endswith(" s")
+
+
+def read_all(terminal: int) -> str:
+    """What was written to a terminal that nobody writes to any more."""
+    data = b""
+    while select.select([terminal], [], [], 10)[0]:
+        try:
+            part = os.read(terminal, 4096)
+        except OSError:  # how a terminal ends
+            break
+        if not part:
+            break
+        data += part
+    return data.decode()
+
+
+@pytest.mark.parametrize("loop", ["while True: pass", "def f():\n  while True:\n    [x for x in range(10)]\nf()"])
+def test_ctrl_c_ends_a_build(folder: Path, loop: str) -> None:
+    """Ctrl-C while a filter loops at import ends the build soon, without a traceback or a file."""
+    (folder / "filter.py").write_text(f"print('it loops')\n{loop}\n{FILTER}")
+    before = files(folder)
+    process = start("build", "filter.py", "-o", "out.wasm")
+    assert process.stderr is not None
+    assert process.stderr.readline() == "it loops\n"
+    os.killpg(process.pid, signal.SIGINT)
+    out, err = process.communicate(timeout=30)
+    assert process.returncode in {1, 130}
+    assert (out, "Traceback" in err) == ("", False)
+    assert files(folder) == before
