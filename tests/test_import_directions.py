@@ -6,9 +6,9 @@ import ast
 from pathlib import Path
 
 import pytest
+import pywasmfilter_compiler
 
 import pywasmfilter
-import pywasmfilter_compiler
 
 COMPILER = Path(pywasmfilter_compiler.__file__).parent
 SDK = Path(pywasmfilter.__file__).parent

@@ -16,7 +16,9 @@ import pytest
 
 REPOSITORY = Path(__file__).parents[1]
 LIBRARIES = [f"pywasmfilter_compiler/shim/{name}.abi3.so" for name in ("_shim", "_stubs")]
-NOT_SOURCES = shutil.ignore_patterns("*.so", "*.wasm", "__pycache__", ".git", ".venv", ".*_cache", "dist", "build", "*.egg-info")
+NOT_SOURCES = shutil.ignore_patterns(
+    "*.so", "*.wasm", "__pycache__", ".git", ".venv", ".*_cache", "dist", "build", "*.egg-info"
+)
 
 
 @dataclass
@@ -114,7 +116,9 @@ def test_the_wheel_says_what_it_is(built: Distributions) -> None:
 def test_the_versions_agree(built: Distributions) -> None:
     """The changelog speaks of the version that is built."""
     version = metadata(built.wheel, "METADATA")["Version"]
-    headings = [line for line in (REPOSITORY / "CHANGELOG.md").read_text("utf-8").splitlines() if line.startswith("## ")]
+    headings = [
+        line for line in (REPOSITORY / "CHANGELOG.md").read_text("utf-8").splitlines() if line.startswith("## ")
+    ]
     assert headings[0].removeprefix("## ").split()[0].strip("[]") == version
 
 
@@ -130,7 +134,7 @@ def test_libraries_are_reproducible(built: Distributions, name: str) -> None:
 @pytest.mark.parametrize("name", LIBRARIES)
 def test_libraries_hold_no_paths(built: Distributions, name: str, tmp_path_factory: pytest.TempPathFactory) -> None:
     """No folder of the machine that built them is in them."""
-    for folder in (tmp_path_factory.getbasetemp(), REPOSITORY, Path.home(), Path(sys.prefix), Path("/tmp")):  # noqa: S108
+    for folder in (tmp_path_factory.getbasetemp(), REPOSITORY, Path.home(), Path(sys.prefix), Path("/tmp")):
         assert f"{folder}/".encode() not in built.wheel[name]
 
 
@@ -189,6 +193,8 @@ from pywasmfilter_compiler import runtime_image
 assert runtime_image.sdk_folder().parent == runtime_image._PACKAGE.parent, runtime_image.sdk_folder()
 print(runtime_image.current_folder().name, len(runtime_image._exports("_shim.abi3.so")) > 20)
 """
-    done = subprocess.run([sys.executable, "-I", "-c", code, str(tmp_path)], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-I", "-c", code, str(tmp_path)], capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr
     assert done.stdout.split()[1] == "True"

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 import shutil
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import threading
 import zipfile
 from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -272,8 +274,8 @@ def test_the_key_depends_on_versions_and_machine(movable: Path, monkeypatch: pyt
     keys = {key()}
     for target, name, value in (
         (runtime_image, "version", lambda _name: "1.2.3"),
-        (runtime_image.platform, "machine", lambda: "pdp11"),
-        (runtime_image.sys, "platform", "unix"),
+        (platform, "machine", lambda: "pdp11"),
+        (sys, "platform", "unix"),
         (componentize, "check_version", lambda: "0.99"),
     ):
         with monkeypatch.context() as patch:
@@ -288,7 +290,9 @@ def test_the_key_depends_on_versions_and_machine(movable: Path, monkeypatch: pyt
 def test_another_version_of_componentize(cheap_images: Images, monkeypatch: pytest.MonkeyPatch) -> None:
     """The error names what is installed, what is needed, and the command that installs it; nothing is made."""
     monkeypatch.setattr(componentize, "version", lambda _name: "0.99.0")
-    with pytest.raises(MissingDependency, match=r"componentize-py 0\.99\.0 is installed, but 0\.25\.1 is needed; run: pip ") as raised:
+    with pytest.raises(
+        MissingDependency, match=r"componentize-py 0\.99\.0 is installed, but 0\.25\.1 is needed; run: pip "
+    ) as raised:
         load()
     assert str(raised.value).endswith("pip install componentize-py==0.25.1")
     assert cheap_images.made == 0
@@ -301,7 +305,9 @@ def test_no_componentize(cheap_images: Images, monkeypatch: pytest.MonkeyPatch) 
         raise PackageNotFoundError(name)
 
     monkeypatch.setattr(componentize, "version", missing)
-    with pytest.raises(MissingDependency, match=r"componentize-py 0\.25\.1 is needed and not installed; run: pip install"):
+    with pytest.raises(
+        MissingDependency, match=r"componentize-py 0\.25\.1 is needed and not installed; run: pip install"
+    ):
         load()
 
 
@@ -451,7 +457,7 @@ def test_two_processes_share_an_empty_cache(
     assert runtime_image.is_whole(folder)
     for answer in real_images:
         steps = [*answer["steps"], ["end", answer["end"]]]
-        for (step, start), (_, end) in zip(steps, steps[1:], strict=False):
+        for (step, start), (_, end) in pairwise(steps):
             record_property(step, round(end - start, 2))
 
 
@@ -471,7 +477,8 @@ def test_the_image_imports_what_proxies_offer(real_image: Path) -> None:
     """Host functions of the ABI and four of WASI, which every Envoy has; nothing else of a system."""
     imports = decode((real_image / "image.wasm").read_bytes()).imports
     ours = {item.name for item in imports if item.module == "env"}
-    assert ours and all(name.startswith("proxy_") for name in ours)
+    assert ours
+    assert all(name.startswith("proxy_") for name in ours)
     assert {(item.module, item.name) for item in imports if item.module != "env"} == {
         ("wasi_snapshot_preview1", name)
         for name in ("clock_time_get", "environ_get", "environ_sizes_get", "random_get")

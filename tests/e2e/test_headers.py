@@ -11,7 +11,7 @@ from pywasmfilter_compiler.envoy.echo import EchoServer
 from pywasmfilter_compiler.envoy.run import serve
 
 from tests.e2e.client import Response, Text, request
-from tests.e2e.probing import INCLUDED, ask, encoded, pass_through
+from tests.e2e.probing import ask, encoded, pass_through
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,7 +31,7 @@ def server(build_filter: FilterBuilder) -> Iterator[Server]:
     """The probe before an upstream that answers with some headers of its own."""
     with (
         EchoServer(FROM_UPSTREAM) as echo,
-        serve(build_filter("probe", include=INCLUDED).path, upstream=echo.url) as it,
+        serve(build_filter("probe").path, upstream=echo.url) as it,
     ):
         yield it
 

@@ -1,0 +1,242 @@
+"""The documentation is true: its filters compile, its commands run, its options exist, its links lead somewhere."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import tomllib
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+from pywasmfilter_compiler.cli import main
+from pywasmfilter_compiler.settings import load_settings
+
+REPOSITORY = Path(__file__).parents[1]
+PAGES = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").glob("*.md"))]
+VIRTUAL_ENVIRONMENT = "python3 -m venv"  # a command that begins like this is for a fresh clone; `.ci/run` runs it
+
+WRAPPER = """#!/bin/sh
+exec "{python}" -c 'import sys; sys.argv[0] = "pyfilter"; from pywasmfilter_compiler.cli import main; main()' "$@"
+"""
+
+
+@dataclass
+class Block:
+    """A fenced block: where it begins, its language and its text."""
+
+    page: str
+    line: int
+    language: str
+    text: str
+
+    @property
+    def file_name(self) -> str | None:
+        """The name of the file that the block says it is, in a comment on its first line."""
+        named = re.match(r"# ([\w/.-]+\.\w+)\n", self.text)
+        return named.group(1) if named else None
+
+    @property
+    def commands(self) -> str:
+        """What to give to a shell."""
+        if self.language == "console":
+            return "\n".join(line[2:] for line in self.text.splitlines() if line.startswith("$ "))
+        return self.text
+
+    def __str__(self) -> str:
+        return f"{self.page}:{self.line}"
+
+
+@dataclass
+class Section:
+    """The part of a page from one second-level heading to the next; the whole of the README, which has one story."""
+
+    page: str
+    heading: str
+    text: str = ""
+    blocks: list[Block] = field(default_factory=list)
+
+    def __str__(self) -> str:
+        return f"{self.page}: {self.heading}"
+
+
+def sections(page: Path) -> Iterator[Section]:
+    """The sections of a page; what stands before the first heading is one too."""
+    section = Section(page.name, "")
+    block: Block | None = None
+    for number, line in enumerate(page.read_text(encoding="utf-8").splitlines(keepends=True), 1):
+        section.text += line
+        if block is not None:
+            if line.rstrip() == "```":
+                section.blocks.append(block)
+                block = None
+            else:
+                block.text += line
+        elif line.startswith("```"):
+            block = Block(page.name, number, line[3:].strip(), "")
+        elif line.startswith("## ") and page.name != "README.md":
+            yield section
+            section = Section(page.name, line[3:].strip(), line)
+    assert block is None, f"{page.name}: a block is not closed"
+    yield section
+
+
+SECTIONS = [section for page in PAGES for section in sections(page)]
+BLOCKS = [block for section in SECTIONS for block in section.blocks]
+
+
+def of_language(*languages: str) -> list[Any]:
+    """The blocks in some languages, as parameters of a test."""
+    return [pytest.param(block, id=str(block)) for block in BLOCKS if block.language in languages]
+
+
+# Blocks by themselves
+
+
+def test_every_block_says_its_language() -> None:
+    """A block is of a kind that is tested here, or plain text."""
+    assert {block.language for block in BLOCKS} <= {"python", "sh", "console", "toml", "yaml", "json", "text"}
+
+
+@pytest.mark.parametrize("block", of_language("python"))
+def test_python_compiles(block: Block) -> None:
+    """Code that is shown is code."""
+    compile(block.text, str(block), "exec", dont_inherit=True)
+
+
+@pytest.mark.parametrize("block", of_language("toml"))
+def test_toml_is_valid(block: Block, tmp_path: Path) -> None:
+    """A table is one that can be read, and settings for this command are ones that it takes."""
+    table = tomllib.loads(block.text).get("tool", {}).get("pyfilter", {})
+    (tmp_path / "pyproject.toml").write_text(block.text, encoding="utf-8")
+    assert load_settings(tmp_path / "filter.py").keys() == table.keys()
+
+
+# Commands, in the folder that their section describes
+
+
+@pytest.fixture
+def environment(tmp_path: Path) -> dict[str, str]:
+    """The environment of a shell in which `pyfilter` is this one."""
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    (programs / "pyfilter").write_text(WRAPPER.format(python=sys.executable), encoding="utf-8")
+    (programs / "pyfilter").chmod(0o755)
+    return {**os.environ, "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}"}
+
+
+def runnable() -> list[Any]:
+    """The sections that have commands, as parameters of a test."""
+    found = []
+    for section in SECTIONS:
+        commands = [block.commands for block in section.blocks if block.language in {"sh", "console"}]
+        if any(not command.startswith(VIRTUAL_ENVIRONMENT) for command in commands):
+            marks = [pytest.mark.envoy] if any("pyfilter run" in command for command in commands) else []
+            found.append(pytest.param(section, id=str(section), marks=marks))
+    return found
+
+
+@pytest.mark.parametrize("section", runnable())
+def test_commands_run(section: Section, tmp_path: Path, environment: dict[str, str]) -> None:
+    """The commands of a section succeed, one after the other, in a folder with the files that it shows."""
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    for block in section.blocks:
+        if block.language == "python" and block.file_name:
+            (folder / block.file_name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / block.file_name).write_text(block.text, encoding="utf-8")
+        elif block.language in {"sh", "console"} and not block.commands.startswith(VIRTUAL_ENVIRONMENT):
+            done = subprocess.run(
+                ["bash", "-euo", "pipefail", "-c", block.commands],
+                cwd=folder,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                check=False,
+                timeout=300,
+            )
+            assert done.returncode == 0, f"{block}\n{done.stdout}{done.stderr}"
+
+
+SCRIPTS = [block for block in BLOCKS if block.language == "python" and "pywasmfilter_compiler" in block.text]
+
+
+@pytest.mark.parametrize("block", SCRIPTS, ids=str)
+def test_scripts_run(block: Block, tmp_path: Path) -> None:
+    """A program that uses the compiler as a library runs, and does not end in the error that it handles."""
+    done = subprocess.run(
+        [sys.executable, "-c", block.text], cwd=tmp_path, capture_output=True, text=True, check=False, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+    assert "error" not in done.stdout.lower()
+
+
+def test_the_readme_has_what_the_gate_runs() -> None:
+    """There is one command to try the project and one to test it, each in a fresh environment."""
+    lines = [line for block in BLOCKS if block.page == "README.md" for line in block.commands.splitlines()]
+    fresh = [line for line in lines if line.startswith(VIRTUAL_ENVIRONMENT)]
+    assert Counter(word for line in fresh for word in ("pyfilter run", "pytest") if word in line) == {
+        "pyfilter run": 1,
+        "pytest": 1,
+    }
+    assert len(fresh) == 2
+
+
+# The command's page
+
+
+def commands(command: click.Command, *words: str) -> Iterator[tuple[tuple[str, ...], click.Command]]:
+    """All commands below one, by the words that call them."""
+    for name, child in command.commands.items() if isinstance(command, click.Group) else ():
+        yield (*words, name), child
+        yield from commands(child, *words, name)
+
+
+COMMANDS = dict(commands(main))
+
+
+def section_of(words: tuple[str, ...]) -> Section:
+    """The section of the commands' page on a command, or on the group that it is in."""
+    (section,) = (section for section in SECTIONS if f"{section.heading} ".startswith(f"pyfilter {words[0]} "))
+    return section
+
+
+def options_of(command: click.Command) -> set[str]:
+    """All spellings of a command's options."""
+    return {name for option in command.params if isinstance(option, click.Option) for name in option.opts}
+
+
+@pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
+def test_every_command_is_documented(words: tuple[str, ...]) -> None:
+    """A command has its section, which names it and each of its options."""
+    text = section_of(words).text
+    assert f"pyfilter {' '.join(words)}" in text
+    assert [name for name in sorted(options_of(COMMANDS[words])) if not re.search(rf"`{name}\b", text)] == []
+
+
+@pytest.mark.parametrize("words", [words for words in COMMANDS if len(words) == 1], ids=" ".join)
+def test_documented_options_exist(words: tuple[str, ...]) -> None:
+    """A section speaks of no option that its command does not have."""
+    known = set().union(*(options_of(command) for name, command in COMMANDS.items() if name[0] == words[0]))
+    assert set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", section_of(words).text)) <= known
+
+
+# Links
+
+
+def test_links_lead_somewhere() -> None:
+    """What a page links to in this repository is there."""
+    missing = [
+        f"{page.name}: {target}"
+        for page in [*PAGES, REPOSITORY / "CONTRIBUTING.md", REPOSITORY / "CHANGELOG.md"]
+        for target in re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text(encoding="utf-8"))
+        if "://" not in target and not (page.parent / target).exists()
+    ]
+    assert missing == []
