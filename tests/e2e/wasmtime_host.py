@@ -21,7 +21,7 @@ class WasmtimeHost:
         compiled = wasmtime.Module.from_file(engine, str(module))
         self.store = wasmtime.Store(engine)
         linker = wasmtime.Linker(engine)
-        functions = {
+        functions: dict[str, Any] = {
             "proxy_get_header_map_value": self._get_header_map_value,
             "proxy_send_local_response": self._send_local_response,
             "clock_time_get": self._clock_time_get,
@@ -31,7 +31,8 @@ class WasmtimeHost:
             fallback = _succeed if item.module == "wasi_snapshot_preview1" else _refuse
             assert isinstance(item.type, wasmtime.FuncType)
             linker.define_func(item.module, name, item.type, functions.get(name, fallback), access_caller=True)
-        self.exports: Any = linker.instantiate(self.store, compiled).exports(self.store)
+        exports: Any = linker.instantiate(self.store, compiled).exports(self.store)
+        self.exports = exports
         self.next_context = 2
         self.exports["proxy_on_context_create"](self.store, 1, 0)
         assert self.exports["proxy_on_vm_start"](self.store, 1, 0)
