@@ -22,7 +22,7 @@ from . import runtime_image, snapshot
 from .errors import CompilerError, FilterError, UsageError
 from .module_writer import write_module
 from .runtime_image import RuntimeImage
-from .sources import NOT_FOLLOWED, SITE_PACKAGES, Folder, Sources, installed_roots
+from .sources import SITE_PACKAGES, Folder, Sources, installed_roots
 from .wasm import sections
 from .wasm.binary import raw_sections
 from .wasm.cursor import Cursor
@@ -110,7 +110,7 @@ def _import(
     """Import the filter in the image. Raises FilterError if that fails, or if no plugin was registered."""
     sdk = Folder(runtime_image.sdk_folder().parent, SITE_PACKAGES, only="pywasmfilter")
     sources = Sources([entry.root, sdk, image.standard_library, *installed_roots()], entry.aliases)
-    request = {"modules": [entry.module], "include": list(include), "not_followed": sorted(NOT_FOLLOWED)}
+    request = snapshot.Request(modules=[entry.module], include=include)
     try:
         taken = snapshot.take(image.engine, image.module, sources, request, timeout, on_output)
     except snapshot.BuildStopped as error:

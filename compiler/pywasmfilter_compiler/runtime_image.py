@@ -34,12 +34,13 @@ from . import componentize, snapshot, wasi
 from .component.decode import decode as decode_component
 from .errors import CompilerError
 from .linker import External, LinkPlan, StackGuard, link
-from .sources import STANDARD_LIBRARY, Archive
+from .sources import COMPILED, PRECOMPILED, STANDARD_LIBRARY, Archive, Sources
 from .wasm import binary
 
 Progress = Callable[[str], None]
 """Called with a sentence when a step that takes a while begins."""
 
+_PRECOMPILE_TIMEOUT: Final = 300.0
 _FILES: Final = ("image.wasm", "image.cwasm", "stdlib.zip")
 _PACKAGE: Final = Path(__file__).parent
 _SHIM: Final = _PACKAGE / "shim"
@@ -238,10 +239,33 @@ def _write_files(new: Path, scratch: Path, progress: Progress) -> None:
     progress("linking its modules into one")
     wasm = link_image(component.data)
     (new / "image.wasm").write_bytes(wasm)
-    _write_archive(new / "stdlib.zip", component.standard_library)
     progress("compiling it for this machine (wasmtime)")
-    compiled = wasmtime.Module(snapshot.new_engine(), wasm).serialize()
-    (new / "image.cwasm").write_bytes(compiled)
+    engine = snapshot.new_engine()
+    module = wasmtime.Module(engine, wasm)
+    (new / "image.cwasm").write_bytes(module.serialize())
+    progress("compiling what filters import most")
+    _write_archive(new / "stdlib.zip", component.standard_library)
+    _add_compiled(new / "stdlib.zip", engine, module)
+
+
+def _write_archive(path: Path, folder: Path) -> None:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for file in sorted(folder.rglob("*.py")):
+            archive.write(file, file.relative_to(folder).as_posix())
+
+
+def _add_compiled(path: Path, engine: wasmtime.Engine, module: wasmtime.Module) -> None:
+    """Let the interpreter compile the modules of PRECOMPILED and all they import, and keep the result."""
+    with zipfile.ZipFile(path) as archive:
+        sources = Sources([Archive(archive, STANDARD_LIBRARY)])
+        request = snapshot.Request(include=PRECOMPILED, record=True)
+        report = snapshot.take(engine, module, sources, request, _PRECOMPILE_TIMEOUT, lambda _: None).report
+    if "error" in report:
+        raise CompilerError(f"the standard library does not compile: {report['error']['message']}")
+    origins = dict(report["modules"])
+    with zipfile.ZipFile(path, "a", zipfile.ZIP_DEFLATED) as archive:
+        for name, compiled in sorted(report["compiled"].items()):
+            archive.writestr(origins[name].removeprefix(STANDARD_LIBRARY) + COMPILED, compiled)
 
 
 def link_image(component: bytes) -> bytes:
@@ -265,9 +289,3 @@ def _exports(library: str) -> list[str]:
 def _external(stub: str) -> External:
     module, _, name = stub.rpartition(".")
     return External(module or "env", name)
-
-
-def _write_archive(path: Path, folder: Path) -> None:
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
-        for file in sorted(folder.rglob("*.py")):
-            archive.write(file, file.relative_to(folder).as_posix())

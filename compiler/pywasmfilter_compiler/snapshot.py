@@ -12,14 +12,14 @@ import ctypes
 import marshal
 import re
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import wasmtime
 
 from .errors import CompilerError
-from .sources import Sources
+from .sources import NOT_FOLLOWED, Sources
 
 _UNIMPLEMENTED: Final = 12
 _OK: Final = 0
@@ -32,6 +32,19 @@ _THREAD_STACK: Final = 16 << 20
 
 class BuildStopped(CompilerError):
     """The import of a filter did not come to an end; where it stood is not known."""
+
+
+class Request(NamedTuple):
+    """What to build: `modules` to import in order, `include` further ones to keep, `record` what is compiled."""
+
+    modules: Iterable[str] = ()
+    include: Iterable[str] = ()
+    record: bool = False
+
+    def to_bytes(self) -> bytes:
+        """As `pywasmfilter/_runtime/build.py` takes it."""
+        fields = {"modules": list(self.modules), "include": list(self.include), "record": self.record}
+        return marshal.dumps({**fields, "not_followed": sorted(NOT_FOLLOWED)}, 2)
 
 
 @dataclass(slots=True)
@@ -55,14 +68,14 @@ def take(
     engine: wasmtime.Engine,
     module: wasmtime.Module,
     sources: Sources,
-    request: dict[str, Any],
+    request: Request,
     timeout: float,
     output: Callable[[str], None],
 ) -> Snapshot:
     """Run a build in a fresh instance of the image.
 
-    `request` is passed to the image (see `pywasmfilter/_runtime/build.py`); `timeout` is in seconds; `output` gets each
-    line that the user's code prints. The snapshot of a failed build has a report with "error" and no data.
+    `timeout` is in seconds; `output` gets each line that the user's code prints. The snapshot of a failed build has a
+    report with "error" and no data.
     Raises BuildStopped if the build does not end in time or brings the interpreter down.
     """
     host = _BuildHost(sources, output)
@@ -80,8 +93,8 @@ def take(
     return snapshot
 
 
-def _call_build(store: wasmtime.Store, exports: Any, request: dict[str, Any]) -> None:
-    data = marshal.dumps(request, 2)
+def _call_build(store: wasmtime.Store, exports: Any, request: Request) -> None:
+    data = request.to_bytes()
     address = exports["malloc"](store, len(data))
     exports["memory"].write(store, data, address)
     exports["pyfilter_build"](store, address, len(data))
@@ -166,7 +179,7 @@ class _BuildHost:
         return _OK
 
     def _find_module(self, name: bytes) -> bytes:
-        return marshal.dumps(tuple(self.sources.find(name.decode())), 2)
+        return marshal.dumps(tuple(self.sources.find(name.decode("utf-8", "surrogateescape"))), 2)
 
     def _output(self, line: bytes) -> bytes:
         self.output(line.decode("utf-8", "replace"))

@@ -16,7 +16,12 @@ from pathlib import Path
 from typing import Final, Literal, NamedTuple, Protocol
 from zipfile import ZipFile
 
+from .errors import CompilerError
+
 _NATIVE_SUFFIXES: Final = (*EXTENSION_SUFFIXES, ".so", ".pyd")
+
+COMPILED: Final = ".compiled"
+"""What the name of a compiled module ends in, after that of its source."""
 
 STANDARD_LIBRARY: Final = "lib/python3.14/"
 SITE_PACKAGES: Final = "site-packages/"
@@ -31,6 +36,7 @@ class Root(Protocol):
     def has_file(self, relative: str) -> bool: ...
     def has_folder(self, relative: str) -> bool: ...
     def read(self, relative: str) -> bytes: ...
+    def compiled(self, relative: str) -> bytes | None: ...
 
 
 class Folder(NamedTuple):
@@ -50,6 +56,9 @@ class Folder(NamedTuple):
 
     def read(self, relative: str) -> bytes:
         return (self.path / relative).read_bytes()
+
+    def compiled(self, relative: str) -> None:
+        """Nobody keeps what such files compile to."""
 
     def _may_hold(self, relative: str) -> bool:
         return self.only in ("", relative.partition("/")[0])
@@ -75,13 +84,22 @@ class Archive:
     def read(self, relative: str) -> bytes:
         return self.zip.read(relative)
 
+    def compiled(self, relative: str) -> bytes | None:
+        """What the image's interpreter made of a file, for the modules that many filters use."""
+        name = relative + COMPILED
+        return self.zip.read(name) if name in self.names else None
+
 
 class Source(NamedTuple):
-    """A module that was looked for. `content` is None for a namespace package and where there is no source."""
+    """A module that was looked for. `content` is None for a namespace package and where there is no source.
+
+    `compiled` is what the image's interpreter makes of the content, where that is known already.
+    """
 
     kind: Literal["module", "package", "native", "missing"]
     origin: str = ""
     content: bytes | None = None
+    compiled: bytes | None = None
 
 
 @dataclass(slots=True)
@@ -97,7 +115,7 @@ class Sources:
     paths: dict[str, Path] = field(default_factory=dict)
 
     def find(self, name: str) -> Source:
-        """The source of a module by its absolute dotted name. Raises OSError if it cannot be read."""
+        """The source of a module by its absolute dotted name. Raises CompilerError if it cannot be read."""
         if name in self.aliases:
             return self._source("module", self.roots[0], self.aliases[name])
         relative = name.replace(".", "/")
@@ -118,7 +136,12 @@ class Sources:
         origin = root.prefix + relative
         if isinstance(root, Folder):
             self.paths[origin] = root.path / relative
-        return Source(kind, origin, root.read(relative))
+        try:
+            return Source(kind, origin, root.read(relative), root.compiled(relative))
+        except OSError as error:
+            raise CompilerError(
+                f"{self.paths.get(origin, origin)}: cannot be read: {error.strerror or error}"
+            ) from error
 
 
 def installed_roots() -> Iterator[Root]:
@@ -141,6 +164,17 @@ def _virtual_environment() -> list[Path]:
         return []
     return sorted(Path(active).glob("lib/python3*/site-packages")) or [Path(active, "Lib", "site-packages")]
 
+
+PRECOMPILED: Final = tuple(
+    """
+    ast base64 binascii bisect collections contextlib copy csv dataclasses datetime decimal difflib email.message
+    email.utils fnmatch fractions functools hashlib heapq hmac html html.parser http.cookies inspect io ipaddress
+    itertools json logging logging.handlers math numbers operator pickle pprint random re secrets statistics string
+    struct textwrap time traceback types typing unicodedata urllib.parse uuid weakref xml.etree.ElementTree zlib
+    zoneinfo
+    """.split()
+)
+"""What filters import most: these modules, and what they import, are compiled when the image is made."""
 
 NOT_FOLLOWED: Final = frozenset(
     """

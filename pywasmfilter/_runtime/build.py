@@ -35,10 +35,12 @@ def _drop_foreign_modules() -> None:
 
 
 def build(request: bytes) -> None:
-    """Entry: `request` is a dict with "modules", the names to import in order, "include", further ones to keep, and
-    "not_followed", top-level names that an import in the standard library itself does not bring in.
+    """Entry: `request` is a dict with "modules", the names to import in order, "include", further ones to keep,
+    "not_followed", top-level names that an import in the standard library itself does not bring in, and "record",
+    whether to report what was compiled.
 
-    The report is sent to the foreign function `pyfilter.report`: a dict with "plugins" and "callbacks", or "error".
+    The report is sent to the foreign function `pyfilter.report`: a dict with "plugins", "callbacks", "modules" and
+    "compiled", or "error".
     """
     _abi.building = True
     _drop_foreign_modules()
@@ -46,12 +48,13 @@ def build(request: bytes) -> None:
     report: dict[str, Any]
     try:
         wanted = marshal.loads(request)  # noqa: S302  # it comes from the compiler
+        importer.record = {} if wanted["record"] else None
         for name in wanted["modules"]:
             import_module(name)
         for name in wanted["include"]:
             _include(name)
         _freeze_later_imports(frozenset(wanted["not_followed"]))
-        report = {**registry.describe(), "modules": _modules()}
+        report = {**registry.describe(), "modules": _modules(), "compiled": importer.record}
     except BaseException as exception:  # noqa: BLE001  # whatever the user's code raises is the build's result
         report = {"error": _error(exception)}
     _abi.host.call_foreign_function("pyfilter.report", marshal.dumps(report, 2))
@@ -133,6 +136,7 @@ def _finish() -> None:
     sys.stderr.flush()
     environment.stop_watching()
     importer.loaded.clear()
+    importer.record = None
     for found in importer.frozen.values():
         found.imports, found.codecs = [], frozenset()
     _abi.building = False

@@ -50,6 +50,9 @@ frozen: dict[str, Found] = {}
 loaded: dict[str, Found] = {}
 """Modules imported while building, for the search for further imports; empty in a finished module."""
 
+record: dict[str, bytes] | None = None
+"""Where to put what is compiled, if the compiler asks for it: it keeps the standard library's with the image."""
+
 unusable: dict[str, str] = {}
 """Modules that an import statement names and that cannot run here, with the reason."""
 
@@ -112,16 +115,21 @@ def find(name: str) -> Found | None:
     """A module among the frozen ones or, while building, from the compiler. Raises ImportError for native code."""
     if name in frozen or not _abi.building:
         return frozen.get(name)
-    kind, origin, source = marshal.loads(_abi.host.call_foreign_function("pyfilter.find_module", name))  # noqa: S302
+    answer = _abi.host.call_foreign_function("pyfilter.find_module", name)
+    kind, origin, source, compiled = marshal.loads(answer)  # noqa: S302  # it comes from the compiler
     if kind == "missing":
         return None
     if kind == "native":
         raise ImportError(f"{name} is native code ({origin}), which cannot run inside a proxy", name=name)
     found = Found(origin, kind == "package", None, [])
-    if source is not None:
+    if compiled is not None:
+        found.code, found.imports = marshal.loads(compiled)  # noqa: S302  # this interpreter made it, for the image
+    elif source is not None:
         tree = _compile(source, origin, _ONLY_AST)
         found.code = _compile(tree, origin)
         found.imports = list(_import_statements(tree, found.is_standard))
+        if record is not None:
+            record[name] = marshal.dumps((found.code, found.imports))
         if not found.is_standard:
             found.codecs = frozenset(codecs.named_in(found.code))
     frozen[name] = found

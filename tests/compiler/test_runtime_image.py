@@ -23,6 +23,7 @@ import pytest
 import wasmtime
 from pywasmfilter_compiler import componentize, runtime_image, snapshot
 from pywasmfilter_compiler.errors import CompilerError, MissingDependency, ToolError
+from pywasmfilter_compiler.sources import COMPILED
 from pywasmfilter_compiler.wasm.binary import decode
 
 FILES = ["image.wasm", "image.cwasm", "stdlib.zip", "index.json"]
@@ -494,8 +495,11 @@ def test_the_image_has_no_hidden_state(real_image: Path) -> None:
 
 
 def test_the_archive_holds_the_library(real_image: Path) -> None:
-    """The standard library's sources are there for later builds, without its tests."""
+    """The standard library's sources are there for later builds, without its tests; the most used ones compiled."""
     with zipfile.ZipFile(real_image / "stdlib.zip") as archive:
         names = archive.namelist()
     assert {"json/__init__.py", "re/__init__.py", "dataclasses.py", "encodings/utf_8.py"} <= set(names)
-    assert not [name for name in names if not name.endswith(".py") or name.startswith(("test/", "/", ".."))]
+    sources = {name for name in names if not name.endswith(COMPILED)}
+    assert not [name for name in sources if not name.endswith(".py") or name.startswith(("test/", "/", ".."))]
+    assert {name.removesuffix(COMPILED) for name in names} <= sources, "what is compiled has its source beside it"
+    assert {f"json/decoder.py{COMPILED}", f"re/_parser.py{COMPILED}"} <= set(names)

@@ -200,7 +200,7 @@ CASES: dict[str, Callable[[int], Any]] = {
     "isinstance-meta": lambda n: isinstance(1, Checked),
     "issubclass-meta": lambda n: issubclass(int, Checked),
     "getattr": lambda n: Attribute(n).x,
-    "call-partial": lambda n: Caller()(n),
+    "call-partial": Caller(),
     "partials": lambda n: chain(n, int, functools.partial)(),
     "sorted-lt": lambda n: sorted([Comparer(1), Comparer(2)]),
     "sorted-key": sorted_by_sorting,
