@@ -53,6 +53,9 @@ _TIMEOUT = click.option(
     metavar="SECONDS",
     help="Bound on the filter's import. [60]",
 )
+_MAX_MEMORY = click.option(
+    "--max-memory", type=click.IntRange(1, 4096), metavar="MIB", help="Bound on the memory of each VM. [256]"
+)
 _PATH = click.argument("path", type=click.Path(path_type=Path))
 
 
@@ -62,6 +65,7 @@ _PATH = click.argument("path", type=click.Path(path_type=Path))
 @_NAME
 @_INCLUDE
 @_TIMEOUT
+@_MAX_MEMORY
 @_JSON
 def build(path: Path, as_json: bool, **options: Any) -> None:
     """Build the filter at PATH into one module.
@@ -144,6 +148,7 @@ def inspect(module: Path, as_json: bool) -> None:
 )
 @_INCLUDE
 @_TIMEOUT
+@_MAX_MEMORY
 def run(path: Path, request_path: str | None, **options: Any) -> None:
     """Build the filter at PATH and serve it in a local Envoy.
 
@@ -158,7 +163,8 @@ def run(path: Path, request_path: str | None, **options: Any) -> None:
         module = path
         if path.suffix != ".wasm":
             output = Path(folder, "filter.wasm")
-            module = _build(path, {"output": output, "include": options["include"], "timeout": options["timeout"]}).path
+            of_build = {key: options[key] for key in ("include", "timeout", "max_memory")}
+            module = _build(path, {"output": output, **of_build}).path
         with _served(module, request_path, options) as server:
             if request_path is None:
                 _follow(server)

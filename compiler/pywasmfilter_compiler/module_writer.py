@@ -27,9 +27,9 @@ T = TypeVar("T")
 
 
 def write_module(
-    image: bytes, exports: Iterable[str], memory_pages: int, segments: Iterable[tuple[int, bytes]], stack_pointer: int
+    image: bytes, exports: Iterable[str], memory: Limits, segments: Iterable[tuple[int, bytes]], stack_pointer: int
 ) -> bytes:
-    """The image with `exports` only, `memory_pages` of 64 KiB filled with `segments`, and its stack at `stack_pointer`.
+    """The image with `exports` only, a `memory` filled with `segments`, and its stack at `stack_pointer`.
 
     Raises LinkError for an image of which this is not the whole state: one with a start function, with passive data,
     or with another global than the stack pointer; and for an export that it does not have.
@@ -40,7 +40,7 @@ def write_module(
     found = _items(written, sections.EXPORT, sections.export)
     data = [sections.encode_data(Data(content, (sections.i32_const(address),))) for address, content in segments]
     contents = {number: written[number].rest() for number in _COPIED if number in written}
-    contents[sections.MEMORY] = vec([sections.encode_limits(Limits(memory_pages))])
+    contents[sections.MEMORY] = vec([sections.encode_limits(memory)])
     contents[sections.GLOBAL] = _global(_items(written, sections.GLOBAL, sections.global_), stack_pointer)
     contents[sections.EXPORT] = vec([sections.encode_export(item) for item in _chosen(found, frozenset(exports))])
     contents[sections.DATA_COUNT] = u32(len(data))

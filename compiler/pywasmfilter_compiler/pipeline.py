@@ -26,6 +26,7 @@ from .sources import SITE_PACKAGES, Folder, Sources, installed_roots
 from .wasm import sections
 from .wasm.binary import raw_sections
 from .wasm.cursor import Cursor
+from .wasm.module import Limits
 
 ABI: Final = "0.2.1"
 _ALWAYS_EXPORTED: Final = ("free", "malloc", "memory", "proxy_abi_version_0_2_1")
@@ -37,6 +38,8 @@ _SOFT_LIMIT: Final = 16 << 10
 _STACK: Final = 100 << 10
 
 _LONGEST_TIMEOUT: Final = 86400
+_MOST_MEMORY: Final = 4096  # MiB; what 32-bit addresses reach. Envoy gives a VM 1024.
+_PAGES_PER_MIB: Final = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +69,7 @@ def build(
     name: str | None = None,
     include: Iterable[str] = (),
     timeout: float = 60.0,
+    max_memory: int = 256,
     progress: Callable[[str], None] = lambda _: None,
     on_output: Callable[[str], None] = lambda _: None,
 ) -> BuildResult:
@@ -73,7 +77,8 @@ def build(
 
     `output` defaults to `<name>.wasm` in the current folder, `name` to the plugin's name if there is one plugin, else
     to that of the file or folder. `include` names modules to keep although no import statement names them. `timeout`
-    in seconds bounds the filter's own import. `progress` is called when a step that takes a while begins, `on_output`
+    in seconds bounds the filter's own import. `max_memory` in MiB bounds the memory of each VM, after which Python
+    raises MemoryError. `progress` is called when a step that takes a while begins, `on_output`
     with each line that the filter prints at import.
 
     Raises FilterError, which names the user's file and line, or another CompilerError. No file is written then, and an
@@ -81,12 +86,13 @@ def build(
     """
     start = time.perf_counter()
     entry = find_entry(Path(path))
-    _check_options(entry, output, name, timeout)
+    _check_options(entry, output, name, timeout, max_memory)
     image = runtime_image.load(progress)
     taken = _import(entry, image, include, timeout, on_output)
     plugins = taken.report["plugins"]
     exports = sorted([*taken.report["callbacks"], *_ALWAYS_EXPORTED])
-    module = write_module(image.wasm, exports, taken.memory_pages, taken.segments, _SOFT_LIMIT + _STACK)
+    memory = _memory(entry, taken.memory_pages, max_memory)
+    module = write_module(image.wasm, exports, memory, taken.segments, _SOFT_LIMIT + _STACK)
     chosen = name or (plugins[0] if len(plugins) == 1 else entry.name)
     target = Path(output) if output is not None else Path(f"{_file_name(chosen)}.wasm")
     _write(target, module)
@@ -123,6 +129,16 @@ def _import(
     return taken
 
 
+def _memory(entry: Entry, pages: int, max_memory: int) -> Limits:
+    most = max_memory * _PAGES_PER_MIB
+    if pages > most:
+        needed = -(-pages // _PAGES_PER_MIB)
+        raise FilterError(
+            f"takes {needed} MiB of memory at the start, more than the {max_memory} MiB allowed", entry.path
+        )
+    return Limits(pages, most)
+
+
 class Entry(NamedTuple):
     """The filter: the file to name in messages, the root of its modules, and the module to import."""
 
@@ -156,11 +172,15 @@ def find_entry(path: Path) -> Entry:
     return Entry(path, path.stem, root, module, {module: path.name})
 
 
-def _check_options(entry: Entry, output: str | os.PathLike[str] | None, name: str | None, timeout: float) -> None:
+def _check_options(
+    entry: Entry, output: str | os.PathLike[str] | None, name: str | None, timeout: float, max_memory: int
+) -> None:
     if name == "":
         raise UsageError("the name of the module is empty")
     if not 0 < timeout <= _LONGEST_TIMEOUT:
         raise UsageError(f"the timeout is more than 0 and at most {_LONGEST_TIMEOUT} seconds, not {timeout}")
+    if not 1 <= max_memory <= _MOST_MEMORY:
+        raise UsageError(f"the memory is at least 1 and at most {_MOST_MEMORY} MiB, not {max_memory}")
     if output is None:
         return
     target = Path(output)

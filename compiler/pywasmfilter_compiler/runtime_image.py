@@ -105,7 +105,6 @@ def load(progress: Progress) -> RuntimeImage:
     """
     folder = current_folder()
     if not is_whole(folder):
-        progress("building the runtime image, once for this version (about ten seconds)")
         _build(folder, progress)
     engine = snapshot.new_engine()
     wasm = (folder / "image.wasm").read_bytes()
@@ -181,6 +180,7 @@ _INGREDIENTS: Final = (
     ("compiler", "componentize.py"),
     ("compiler", "runtime_image.py"),
     ("compiler", "snapshot.py"),
+    ("compiler", "sources.py"),
     ("compiler", "wasi.py"),
 )
 
@@ -234,16 +234,16 @@ def _build(folder: Path, progress: Progress) -> None:
 
 
 def _write_files(new: Path, scratch: Path, progress: Progress) -> None:
-    progress("starting the interpreter (componentize-py)")
+    progress("runtime image, made once for this version: starting the interpreter (componentize-py)")
     component = componentize.make_component(sdk_folder(), _SHIM, scratch)
-    progress("linking its modules into one")
+    progress("runtime image: linking its modules into one")
     wasm = link_image(component.data)
     (new / "image.wasm").write_bytes(wasm)
-    progress("compiling it for this machine (wasmtime)")
+    progress("runtime image: compiling it for this machine (wasmtime)")
     engine = snapshot.new_engine()
     module = wasmtime.Module(engine, wasm)
     (new / "image.cwasm").write_bytes(module.serialize())
-    progress("compiling what filters import most")
+    progress("runtime image: compiling what filters import most")
     _write_archive(new / "stdlib.zip", component.standard_library)
     _add_compiled(new / "stdlib.zip", engine, module)
 

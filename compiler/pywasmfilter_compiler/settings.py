@@ -48,6 +48,7 @@ def _validate(file: Path, table: object) -> dict[str, Any]:
         name: str | None = Field(default=None, min_length=1)
         output: str | None = Field(default=None, min_length=1)
         include: list[Annotated[str, Field(min_length=1)]] = Field(default_factory=list)
+        max_memory: int = Field(default=256, ge=1, le=4096)
         timeout: float = Field(default=60.0, gt=0, le=86400, allow_inf_nan=False)
 
     try:

@@ -10,9 +10,10 @@ import shutil
 from pathlib import Path
 
 import pytest
-from pywasmfilter_compiler import CompilerError, FilterError, build
+from pywasmfilter_compiler import CompilerError, FilterError, UsageError, build
 
 BROKEN = Path(__file__).parent / "broken"
+MINIMAL = 'from pywasmfilter import HttpContext, http_filter\n@http_filter("a")\nclass A(HttpContext): ...\n'
 FAULTS = sorted(path.name for path in BROKEN.iterdir())
 
 
@@ -147,3 +148,21 @@ raise ValueError
     with pytest.raises(FilterError):
         build("filter.py", on_output=lines.append)
     assert lines == ["one", "two", "to stderr", "root: logged", "filter.py:7: UserWarning: warned", "unfinished"]
+
+
+def test_less_memory_than_the_start_takes_is_told(tmp_path: Path) -> None:
+    """A bound below what the module begins with names the filter and both figures, and leaves no file."""
+    filter_ = tmp_path / "filter.py"
+    filter_.write_text(MINIMAL, encoding="utf-8")
+    with pytest.raises(FilterError, match=r"filter\.py: takes \d+ MiB of memory at the start, more than the 2 MiB"):
+        build(filter_, tmp_path / "out.wasm", max_memory=2)
+    assert not (tmp_path / "out.wasm").exists()
+
+
+@pytest.mark.parametrize("max_memory", [0, -1, 4097])
+def test_memory_out_of_range_is_told(tmp_path: Path, max_memory: int) -> None:
+    """A bound that no module can have is a usage error with the range."""
+    filter_ = tmp_path / "filter.py"
+    filter_.write_text(MINIMAL, encoding="utf-8")
+    with pytest.raises(UsageError, match="at least 1 and at most 4096 MiB"):
+        build(filter_, tmp_path / "out.wasm", max_memory=max_memory)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import importlib.metadata
 import json
@@ -222,6 +223,22 @@ def test_an_error_names_the_users_line(folder: Path) -> None:
     (folder / "my-filter.wasm").write_bytes(b"the last good one")
     (folder / "filter.py").write_text(FILTER + "\n1 / 0\n")
     assert fail("build", "filter.py") == "error: filter.py:9: ZeroDivisionError: division by zero\n"
+
+
+@pytest.mark.parametrize("name", ["'a' * 300", "'\\udcff'", "'nul\\0nul'", "'a..b'"])
+def test_a_module_with_an_odd_name(folder: Path, name: str) -> None:
+    """An import of what cannot be a module is an error of the filter like another."""
+    (folder / "filter.py").write_text(f"import importlib\nimportlib.import_module({name})\n")
+    assert fail("build", "filter.py").startswith("error: filter.py:2: ")
+
+
+def test_a_module_that_cannot_be_read(folder: Path) -> None:
+    """The error names the file that is the trouble."""
+    (folder / "filter.py").write_text("import beside\n")
+    (folder / "beside.py").symlink_to("/proc/self/mem")
+    result = run("build", "filter.py")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr == f"error: {folder / 'beside.py'}: cannot be read: Input/output error\n"
 
 
 def test_a_filter_that_registers_nothing(folder: Path) -> None:
@@ -552,11 +569,16 @@ def test_ctrl_c_ends_a_build(folder: Path, loop: str) -> None:
     """Ctrl-C while a filter loops at import ends the build soon, without a traceback or a file."""
     (folder / "filter.py").write_text(f"print('it loops')\n{loop}\n{FILTER}")
     before = files(folder)
-    process = start("build", "filter.py", "-o", "out.wasm")
-    assert process.stderr is not None
-    assert process.stderr.readline() == "it loops\n"
-    os.killpg(process.pid, signal.SIGINT)
-    out, err = process.communicate(timeout=30)
+    # A shell starts what it puts into the background with SIGINT ignored, and so would this process's child be.
+    heed = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    with start("build", "filter.py", "-o", "out.wasm", preexec_fn=heed) as process:
+        assert process.stderr is not None
+        assert process.stderr.readline() == "it loops\n"
+        os.killpg(process.pid, signal.SIGINT)
+        try:
+            out, err = process.communicate(timeout=30)
+        finally:
+            process.kill()
     assert process.returncode in {1, 130}
     assert (out, "Traceback" in err) == ("", False)
     assert files(folder) == before

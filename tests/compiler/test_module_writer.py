@@ -33,7 +33,7 @@ def written(
     *exports: str, pages: int = 2, segments: tuple[tuple[int, bytes], ...] = (), stack: int = 0, image: str = IMAGE
 ) -> bytes:
     """A module from the image, which wasmtime finds valid."""
-    data = write_module(wasm(image), exports, pages, segments, stack)
+    data = write_module(wasm(image), exports, Limits(pages), segments, stack)
     wasmtime.Module.validate(wasmtime.Engine(), data)
     return data
 
@@ -75,7 +75,7 @@ def test_only_the_named_exports_stay() -> None:
 
 def test_exports_may_come_from_an_iterator() -> None:
     """Exports and segments are read once."""
-    data = write_module(wasm(IMAGE), iter(["load"]), 1, iter([(0, b"z")]), 0)
+    data = write_module(wasm(IMAGE), iter(["load"]), Limits(1), iter([(0, b"z")]), 0)
     assert call(data, "load", 0) == ord("z")
 
 
@@ -133,10 +133,10 @@ REFUSED = {
 def test_an_image_with_more_state_is_refused(image: str, message: str) -> None:
     """State that a snapshot does not hold would be lost or wrong in the module, so it is an error."""
     with pytest.raises(LinkError, match=message):
-        write_module(wasm(image), [], 1, [], 0)
+        write_module(wasm(image), [], Limits(1), [], 0)
 
 
 def test_a_missing_export_is_named() -> None:
     """An export that the image does not have is an error, not a module without it."""
     with pytest.raises(LinkError, match="does not export gone, lost"):
-        write_module(wasm(IMAGE), ["load", "lost", "gone"], 1, [], 0)
+        write_module(wasm(IMAGE), ["load", "lost", "gone"], Limits(1), [], 0)

@@ -11,6 +11,7 @@ from pathlib import Path, PurePath
 from zipfile import ZipFile
 
 import pytest
+from pywasmfilter_compiler.errors import CompilerError
 from pywasmfilter_compiler.sources import SITE_PACKAGES, Archive, Folder, Source, Sources, installed_roots
 
 
@@ -70,10 +71,17 @@ def test_bytes_are_read_as_they_are(tmp_path: Path) -> None:
     assert Sources([Folder(tmp_path, "")]).find("m").content == b"# coding: latin-1\nx = '\xe9'\r\n"
 
 
-@pytest.mark.parametrize("name", ["a" * 300, "a" * 300 + ".b", "nul\0nul", "é"])
+@pytest.mark.parametrize("name", ["a" * 300, "a" * 300 + ".b", "nul\0nul", "é", "\udcff"])
 def test_any_name_can_be_asked_for(tmp_path: Path, name: str) -> None:
     """A name that no file can have is one that is missing."""
     assert Sources([tree(tmp_path, "m.py")]).find(name) == Source("missing")
+
+
+def test_a_source_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    """The error says which file and why."""
+    (tmp_path / "m.py").symlink_to("/proc/self/mem")
+    with pytest.raises(CompilerError, match=rf"^{tmp_path}/m\.py: cannot be read: Input/output error$"):
+        Sources([Folder(tmp_path, "")]).find("m")
 
 
 # Order

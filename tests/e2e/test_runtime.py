@@ -292,3 +292,10 @@ def test_memory_that_stays_exhausted_lets_nothing_pass_unseen(hungry_port: int) 
         refused += response.status in {500, 503}
         assert response.status in {500, 503} or b"x-seen" in response.body
     assert refused
+
+
+def test_a_build_can_bound_the_memory(build_filter: FilterBuilder) -> None:
+    """With 32 MiB allowed, 40 MB are a MemoryError, and 10 MB are there for the next request."""
+    with serve(build_filter("probe", max_memory=32).path) as server:
+        assert ask(server.port, "bytes(40_000_000)").startswith("MemoryError: ")
+        assert ask(server.port, "len(bytes(10_000_000))") == "10000000"
