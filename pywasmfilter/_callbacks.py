@@ -5,7 +5,7 @@ A callback that is not exported is one the proxy never makes, so nothing is paid
 
 from __future__ import annotations
 
-from .contexts import HttpContext, PluginContext
+from .contexts import HttpContext, PluginContext, VMContext
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,17 +27,48 @@ _OF_HTTP = {
 }
 
 
+exported: frozenset[str] = frozenset()
+"""What the module exports; empty under a plain Python, where every callback is made."""
+
+
 def overridden() -> list[str]:
-    """The exports, sorted. Every subclass that exists now counts, as a plugin may create any of them."""
+    """The exports, sorted. Every subclass that exists now counts, as a plugin may create any of them.
+
+    Raises TypeError for a class whose callbacks can never be made as they are written.
+    """
     names = set(_ALWAYS)
-    for base, callbacks in ((PluginContext, _OF_PLUGIN), (HttpContext, _OF_HTTP)):
-        classes = list(_subclasses(base))
-        names |= {
-            export
-            for export, method in callbacks.items()
-            if any(getattr(cls, method) is not getattr(base, method) for cls in classes)
-        }
+    for base in (VMContext, PluginContext, HttpContext):
+        for cls in _subclasses(base):
+            _check_names(cls, base)
+            names |= of_class(cls)
     return sorted(names)
+
+
+def of_class(cls: type[Any]) -> set[str]:
+    """The callbacks that a class overrides, as the ABI calls them."""
+    base, callbacks = (PluginContext, _OF_PLUGIN) if issubclass(cls, PluginContext) else (HttpContext, _OF_HTTP)
+    found: set[str] = set()
+    if issubclass(cls, base):
+        found.update(e for e, method in callbacks.items() if getattr(cls, method) is not getattr(base, method))
+    return found
+
+
+def _check_names(cls: type[Any], base: type[Any]) -> None:
+    """A misspelt callback would never be made, and the filter would let everything pass."""
+    for name, member in vars(cls).items():
+        if not name.startswith("on_") or not callable(member):
+            continue
+        code = getattr(member, "__code__", None)
+        where = f"{cls.__qualname__}.{name}" + (f" ({code.co_filename}:{code.co_firstlineno})" if code else "")
+        if not hasattr(base, name) and name.startswith(_PREFIXES):
+            known = ", ".join(sorted(n for n in vars(base) if n.startswith("on_") and callable(getattr(base, n))))
+            raise TypeError(f"{where} is no callback of {base.__name__}; its callbacks are: {known}")
+        if hasattr(base, name) and code is not None and code.co_flags & _COROUTINE:
+            raise TypeError(f"{where} is async; callbacks are plain functions")
+
+
+_PREFIXES = ("on_http_", "on_request_", "on_response_", "on_plugin_", "on_vm_", "on_tick")
+_COROUTINE = 0x80 | 0x100 | 0x200  # CO_COROUTINE, CO_ITERABLE_COROUTINE, CO_ASYNC_GENERATOR
 
 
 def _subclasses(cls: type[Any]) -> Iterator[type[Any]]:

@@ -6,7 +6,7 @@ context, the start of the VM, an exception. Importing this module binds the shim
 
 from __future__ import annotations
 
-from . import _abi, _traceback, registry
+from . import _abi, _callbacks, _traceback, registry
 from .contexts import HttpContext, PluginContext, VMContext
 from .types import LogLevel
 
@@ -30,6 +30,7 @@ class _VM:
     """The VM's own context, created at its start, and what its on_vm_start answered."""
 
     context: VMContext | None = None
+    started = False
     answer = True
 
 
@@ -58,17 +59,30 @@ def on_context_create(context_id: int, parent_id: int) -> None:
 _stream_classes: set[type] = set()
 """The classes that `new_http_context` has returned an instance of."""
 
+_MOST_CLASSES = 64
+
 
 def _check_stream(context: object) -> None:
+    cls = type(context)
     if not isinstance(context, HttpContext):
         raise TypeError(f"new_http_context returned {context!r}, not an HttpContext")
-    _stream_classes.add(type(context))
+    if _callbacks.exported and (late := _callbacks.of_class(cls) - _callbacks.exported):
+        raise TypeError(
+            f"{cls.__name__} has {', '.join(sorted(late))}, which no class had when the filter was built: "
+            "define it where the build imports it"
+        )
+    if len(_stream_classes) < _MOST_CLASSES:  # classes that are made for each stream must not pile up
+        _stream_classes.add(cls)
 
 
 def _begin_plugin(context_id: int, parent_id: int) -> None:
     if _VM.context is None:
-        for prepare in before_start:
-            prepare()
+        try:
+            for prepare in before_start:
+                prepare()
+        except BaseException as exception:
+            _log_exception("", "the start of the VM", exception)
+            raise
         _VM.context = _new_vm_context()
     if parent_id == 0:
         contexts[context_id] = _new_plugin_context(context_id)
@@ -151,8 +165,8 @@ class _RefusedStream:
 
 def on_vm_start(_context_id: int, vm_configuration_size: int) -> bool:
     """proxy_on_vm_start: the host says so for each plugin of a VM; the VM's context hears it once."""
-    if _VM.context is not None and not hasattr(_VM.context, "_started"):
-        _VM.context._started = True  # type: ignore[attr-defined]  # noqa: SLF001  # a mark of our own
+    if _VM.context is not None and not _VM.started:
+        _VM.started = True
         try:
             _VM.answer = _VM.answer and _VM.context.on_vm_start(vm_configuration_size) is not False
         except BaseException as exception:  # noqa: BLE001
@@ -166,7 +180,11 @@ def on_exception(context: object, method: str, exception: BaseException) -> int:
     plugin = context if isinstance(context, PluginContext) else getattr(context, "plugin", None)
     _log_exception(_name(plugin), _PUBLIC_NAMES.get(method, method), exception)
     if method.startswith("on_http_"):
-        return 0 if plugin is not None and plugin.on_error == "continue" else _deny()
+        if plugin is not None and plugin.on_error == "continue":
+            return 0
+        # The callback may have turned to another stream before it failed.
+        _abi.host.set_effective_context(getattr(context, "context_id", 0))
+        return _deny()
     return 1 if method == "_on_done" else 0
 
 

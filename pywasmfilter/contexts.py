@@ -73,8 +73,11 @@ class PluginContext:
     _plugin_configuration = b""
 
     def _on_configure(self, plugin_configuration_size: int) -> bool | None:
-        if plugin_configuration_size:
-            self._plugin_configuration = _abi.host.get_buffer_bytes(BufferType.PLUGIN_CONFIGURATION, 0, _EVERYTHING)
+        self._plugin_configuration = (
+            _abi.host.get_buffer_bytes(BufferType.PLUGIN_CONFIGURATION, 0, _EVERYTHING)
+            if plugin_configuration_size
+            else b""
+        )
         return self.on_plugin_start(plugin_configuration_size)
 
     # What the shim calls for callbacks that reach contexts of both kinds, or need something done around them.
@@ -91,7 +94,10 @@ _RESPONSE = Response()
 
 
 class HttpContext:
-    """One HTTP stream. `plugin` is set as soon as the constructor returns."""
+    """One HTTP stream. `plugin` is set as soon as the constructor returns.
+
+    A subclass with a constructor of its own calls `super().__init__(context_id)`.
+    """
 
     plugin: PluginContext
     """The plugin that this stream belongs to."""
@@ -135,8 +141,9 @@ class HttpContext:
     ) -> int:
         """Answer the request here instead of letting it go on (`proxy_send_local_response`).
 
-        `grpc_status` is 0 to 16, or -1 for none; `details` goes to the access log. The answer passes this filter's own
-        response callbacks on its way out. Returns `Action.PAUSE`, for the callback to return in turn.
+        Allowed until the response has begun. `status` is 200 to 599, `grpc_status` 0 to 16, or -1 for none; anything
+        else raises ValueError, as does a header with a line break or NUL. `details` goes to the access log. The answer
+        passes this filter's own response callbacks on its way out. Returns `Action.PAUSE`, for the callback to return.
         """
         hostcalls.send_http_response(status, headers, body, grpc_status, details)
         return 1
@@ -147,7 +154,5 @@ class HttpContext:
     def _on_log(self) -> None:
         self.on_http_stream_done()
 
-
-Context = PluginContext | HttpContext
 
 _EVERYTHING = 0x7FFFFFFF

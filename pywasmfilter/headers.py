@@ -74,6 +74,14 @@ class HeaderMap:
         """All names and values in order, repeated names included (`proxy_get_header_map_pairs`)."""
         return [(_text(key), _text(value)) for key, value in self.raw_items()]
 
+    def keys(self) -> list[str]:
+        """The names in order, each once."""
+        return list(self)
+
+    def values(self) -> list[str]:
+        """All values in order."""
+        return [value for _, value in self.items()]
+
     def raw_items(self) -> list[tuple[bytes, bytes]]:
         """All names and values as the bytes that the proxy has."""
         return decode_pairs(_abi.host.get_header_map_pairs(self._map))

@@ -74,6 +74,10 @@ def send_http_response(
     details: str = "",
 ) -> None:
     """Answer the current request (`proxy_send_local_response`); see `HttpContext.send_http_response`."""
+    if not 200 <= status <= 599:
+        raise ValueError(f"the status of a response is 200 to 599, not {status}")
+    if not -1 <= grpc_status <= 16:
+        raise ValueError(f"a gRPC status is 0 to 16, or -1 for none, not {grpc_status}")
     _abi.host.send_local_response(status, details, body, encode_pairs(headers), grpc_status)
 
 

@@ -40,5 +40,10 @@ def register_vm(context: type[VMContext]) -> None:
 
 
 def describe() -> dict[str, object]:
-    """What the compiler needs to know: the plugins' names and the ABI callbacks to export."""
-    return {"plugins": sorted(plugins), "callbacks": _callbacks.overridden()}
+    """What the compiler needs to know: the plugins' names and the ABI callbacks to export.
+
+    Raises TypeError for a class whose callbacks can never be made as they are written.
+    """
+    callbacks = _callbacks.overridden()
+    _callbacks.exported = frozenset(callbacks)
+    return {"plugins": sorted(plugins), "callbacks": callbacks}

@@ -50,12 +50,14 @@ static int is_of_stream(enum Method method) {
 }
 
 /* A callback's answer if Python gives none that can be used. */
-static int32_t fall_back(enum Method method, int32_t failure) {
+static int32_t fall_back(enum Method method, uint32_t context_id, int32_t failure) {
     static const char message[] = "a callback failed, and so did the handling of its exception";
     PyErr_Clear();
     proxy_log(LOG_CRITICAL, message, sizeof message - 1);
-    if (is_of_stream(method))
+    if (is_of_stream(method)) {
+        proxy_set_effective_context(context_id); /* the callback may have turned to another */
         proxy_send_local_response(500, NULL, 0, NULL, 0, NULL, 0, -1);
+    }
     return failure;
 }
 
@@ -65,7 +67,8 @@ static int32_t answer(enum Method method, PyObject *result, int32_t otherwise) {
     long value = otherwise;
     if (result != Py_None && method != ON_TICK && method != ON_LOG) {
         value = PyLong_AsLong(result);
-        if (PyErr_Occurred() || (is_of_stream(method) && value != ACTION_CONTINUE && value != ACTION_PAUSE)) {
+        int is_bool = result == Py_True || result == Py_False;
+        if (PyErr_Occurred() || (is_of_stream(method) && (is_bool || (value != ACTION_CONTINUE && value != ACTION_PAUSE)))) {
             PyErr_Clear();
             const char *expected = is_of_stream(method) ? "an Action or None" : "True, False or None";
             PyErr_Format(PyExc_TypeError, "the callback returned %.200R, not %s", result, expected);
@@ -76,14 +79,14 @@ static int32_t answer(enum Method method, PyObject *result, int32_t otherwise) {
 }
 
 /* Let the dispatcher handle the exception that is set. */
-static int32_t handle_exception(PyObject *context, enum Method method, int32_t failure) {
+static int32_t handle_exception(PyObject *context, enum Method method, uint32_t context_id, int32_t failure) {
     PyObject *exception = PyErr_GetRaisedException();
-    if (exception == NULL) return fall_back(method, failure);
+    if (exception == NULL) return fall_back(method, context_id, failure);
     PyObject *result = PyObject_CallFunctionObjArgs(bound.on_exception, context, methods[method], exception, NULL);
     Py_DecRef(exception);
-    if (result == NULL) return fall_back(method, failure);
+    if (result == NULL) return fall_back(method, context_id, failure);
     int32_t value = answer(method, result, failure);
-    return PyErr_Occurred() ? fall_back(method, failure) : value;
+    return PyErr_Occurred() ? fall_back(method, context_id, failure) : value;
 }
 
 /* The interpreter is in the middle of a run that the snapshot froze; it must take its lock once before any use. */
@@ -103,19 +106,19 @@ static int32_t call(enum Method method, uint32_t context_id, PyObject *first, Py
     PyObject *key = PyLong_FromUnsignedLong(context_id);
     PyObject *context = key == NULL ? NULL : PyDict_GetItemWithError(bound.contexts, key); /* borrowed */
     int32_t value = otherwise;
-    if (context == Py_None) {
-        value = otherwise;
-    } else if (context != NULL) {
+    if (PyErr_Occurred()) { /* no memory for an argument */
+        value = fall_back(method, context_id, failure);
+    } else if (context != NULL && context != Py_None) {
         Py_IncRef(context);
         PyObject *slots[] = {NULL, context, first, second};
         size_t count = 1 + (first != NULL) + (second != NULL);
         PyObject *result =
             PyObject_VectorcallMethod(methods[method], slots + 1, count | PY_VECTORCALL_ARGUMENTS_OFFSET, NULL);
         if (result != NULL) value = answer(method, result, otherwise);
-        if (PyErr_Occurred()) value = handle_exception(context, method, failure);
+        if (PyErr_Occurred()) value = handle_exception(context, method, context_id, failure);
         Py_DecRef(context);
-    } else if (PyErr_Occurred() || is_of_stream(method) || method == ON_PLUGIN_START) {
-        value = fall_back(method, failure);
+    } else if (context == NULL && (is_of_stream(method) || method == ON_PLUGIN_START)) {
+        value = fall_back(method, context_id, failure);
     }
     if (key != NULL) Py_DecRef(key);
     if (first != NULL) Py_DecRef(first);
@@ -144,7 +147,7 @@ void EXPORT(proxy_on_context_create)(uint32_t context_id, uint32_t parent_id) {
     if (result != NULL)
         Py_DecRef(result);
     else
-        fall_back(METHODS, 0);
+        fall_back(METHODS, context_id, 0);
     if (arguments[0] != NULL) Py_DecRef(arguments[0]);
     if (arguments[1] != NULL) Py_DecRef(arguments[1]);
 }
@@ -154,7 +157,7 @@ int32_t EXPORT(proxy_on_vm_start)(uint32_t context_id, int32_t configuration_siz
     PyObject *id = PyLong_FromUnsignedLong(context_id), *size = PyLong_FromLong(configuration_size);
     PyObject *result = NULL;
     if (id != NULL && size != NULL) result = PyObject_CallFunctionObjArgs(bound.on_vm_start, id, size, NULL);
-    int32_t value = result != NULL ? answer(METHODS, result, 1) : fall_back(METHODS, 0);
+    int32_t value = result != NULL ? answer(METHODS, result, 1) : fall_back(METHODS, context_id, 0);
     if (id != NULL) Py_DecRef(id);
     if (size != NULL) Py_DecRef(size);
     return value;

@@ -48,6 +48,9 @@ typedef struct {
 
 extern PyObject _Py_NoneStruct;
 #define Py_None (&_Py_NoneStruct)
+extern PyObject _Py_TrueStruct, _Py_FalseStruct;
+#define Py_True (&_Py_TrueStruct)
+#define Py_False (&_Py_FalseStruct)
 
 extern PyObject *PyExc_TypeError;
 extern PyObject *PyExc_ValueError;

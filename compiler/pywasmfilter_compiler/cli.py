@@ -12,7 +12,7 @@ import signal
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -170,6 +170,9 @@ def run(path: Path, request_path: str | None, **options: Any) -> None:
                 _follow(server)
             else:
                 _request(server, request_path)
+        if request_path is not None:  # the log is whole only now
+            for line in server.envoy.wasm_log():
+                click.echo(f"[{line.level}] {line.message}", err=True)
 
 
 def _exit_on_signal(_number: int, _frame: object) -> NoReturn:
@@ -181,24 +184,22 @@ def _served(module: Path, request_path: str | None, options: dict[str, Any]) -> 
     from .envoy.run import serve  # noqa: PLC0415
 
     default_port = 10000 if request_path is None else 0
-    with _progress() as step:
-        step("starting Envoy")
-        serving = serve(
-            module,
-            root_id=options["root_id"],
-            plugin_configuration=_text_or_file(options["config"]),
-            vm_configuration=_text_or_file(options["vm_config"]),
-            environment=dict(map(_variable, options["env"])),
-            port=default_port if options["port"] is None else options["port"],
-            concurrency=options["concurrency"],
-            upstream=options["upstream"],
-            log_level=options["log_level"],
-        )
-        server = serving.__enter__()
-    try:
+    with ExitStack() as stack:
+        with _progress() as step:
+            step("starting Envoy")
+            serving = serve(
+                module,
+                root_id=options["root_id"],
+                plugin_configuration=_text_or_file(options["config"]),
+                vm_configuration=_text_or_file(options["vm_config"]),
+                environment=dict(map(_variable, options["env"])),
+                port=default_port if options["port"] is None else options["port"],
+                concurrency=options["concurrency"],
+                upstream=options["upstream"],
+                log_level=options["log_level"],
+            )
+            server = stack.enter_context(serving)
         yield server
-    finally:
-        serving.__exit__(None, None, None)
 
 
 def _text_or_file(value: str) -> bytes:
@@ -227,6 +228,8 @@ def _follow(server: Server) -> None:
             click.echo(f"[{line.level}] {line.message}" if line else str(entry), err=True)
     except KeyboardInterrupt:
         click.echo(err=True)
+    else:
+        raise CompilerError("Envoy ended by itself")
 
 
 def _request(server: Server, path: str) -> None:
@@ -237,7 +240,7 @@ def _request(server: Server, path: str) -> None:
         connection.request("GET", path if path.startswith("/") else f"/{path}")
         response = connection.getresponse()
         body = response.read()
-    except (OSError, http.client.HTTPException) as error:
+    except (OSError, ValueError, http.client.HTTPException) as error:
         raise CompilerError(f"GET {path}: {str(error) or type(error).__name__}") from error
     finally:
         connection.close()
@@ -245,8 +248,6 @@ def _request(server: Server, path: str) -> None:
     for name, value in response.getheaders():
         click.echo(f"{name}: {value}")
     click.echo(f"\n{body.decode('utf-8', 'replace').rstrip()}")
-    for line in server.envoy.wasm_log():
-        click.echo(f"[{line.level}] {line.message}", err=True)
 
 
 @main.group(invoke_without_command=True)

@@ -2,9 +2,11 @@
 
     CompilerError                 anything a user can be told about; carries the exit code of the command
     ├── UsageError                an option or a combination of options that makes no sense
-    ├── MalformedWasm             bytes that break the WebAssembly binary format (has an offset)
-    ├── UnsupportedWasm           valid bytes that use something this compiler does not handle (has an offset)
+    ├── BinaryError               an error in a binary, with its offset
+    │   ├── MalformedWasm         bytes that break the WebAssembly binary format
+    │   └── UnsupportedWasm       valid bytes that use something this compiler does not handle
     ├── LinkError                 modules that do not fit together
+    ├── BuildStopped              the filter's import did not come to an end
     ├── FilterError               the user's own filter: syntax, imports, registration (has a file and a line)
     ├── ToolError                 a program we run failed (has its output)
     └── MissingDependency         an optional package is not installed (says the `pip install`)
@@ -48,6 +50,10 @@ class UnsupportedWasm(BinaryError):
 
 class LinkError(CompilerError):
     """Modules or instances of a component cannot be joined into one module."""
+
+
+class BuildStopped(CompilerError):
+    """The import of a filter did not come to an end; where it stood is not known."""
 
 
 class FilterError(CompilerError):

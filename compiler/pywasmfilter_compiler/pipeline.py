@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from . import runtime_image, snapshot
-from .errors import CompilerError, FilterError, UsageError
+from .errors import BuildStopped, CompilerError, FilterError, UsageError
 from .module_writer import write_module
 from .runtime_image import RuntimeImage
 from .sources import SITE_PACKAGES, Folder, Sources, installed_roots
@@ -88,7 +88,7 @@ def build(
     entry = find_entry(Path(path))
     _check_options(entry, output, name, timeout, max_memory)
     image = runtime_image.load(progress)
-    taken = _import(entry, image, include, timeout, on_output)
+    taken = _import(entry, image, include, snapshot.Limits(timeout, max_memory), on_output)
     plugins = taken.report["plugins"]
     exports = sorted([*taken.report["callbacks"], *_ALWAYS_EXPORTED])
     memory = _memory(entry, taken.memory_pages, max_memory)
@@ -111,15 +111,15 @@ def build(
 
 
 def _import(
-    entry: Entry, image: RuntimeImage, include: Iterable[str], timeout: float, on_output: Callable[[str], None]
+    entry: Entry, image: RuntimeImage, include: Iterable[str], limits: snapshot.Limits, on_output: Callable[[str], None]
 ) -> snapshot.Snapshot:
     """Import the filter in the image. Raises FilterError if that fails, or if no plugin was registered."""
     sdk = Folder(runtime_image.sdk_folder().parent, SITE_PACKAGES, only="pywasmfilter")
     sources = Sources([entry.root, sdk, image.standard_library, *installed_roots()], entry.aliases)
     request = snapshot.Request(modules=[entry.module], include=include)
     try:
-        taken = snapshot.take(image.engine, image.module, sources, request, timeout, on_output)
-    except snapshot.BuildStopped as error:
+        taken = snapshot.take(image.engine, image.module, sources, request, limits, on_output)
+    except BuildStopped as error:
         raise FilterError(str(error), entry.path) from error
     if "error" in taken.report:
         raise _filter_error(taken.report["error"], entry, sources)
@@ -186,8 +186,12 @@ def _check_options(
     target = Path(output)
     if not target.name:
         raise UsageError(f"the output {os.fspath(output)!r} names no file")
-    if os.path.exists(target) and target.samefile(entry.path):  # noqa: PTH110  # takes any path
+    if not os.path.exists(target):  # noqa: PTH110  # takes any path
+        return
+    if target.samefile(entry.path):
         raise UsageError(f"{target}: this is the filter, and the module would replace it")
+    if not target.is_file() and not target.is_dir():
+        raise UsageError(f"{target}: not a regular file")
 
 
 def _is_free(name: str) -> bool:
@@ -223,7 +227,8 @@ def _file_name(name: str) -> str:
 
 
 def _write(target: Path, data: bytes) -> None:
-    """Write beside, then rename: the target is whole or as it was."""
+    """Write beside, then rename: the target is whole or as it was. A link stays one."""
+    target = Path(os.path.realpath(target))
     try:
         with tempfile.NamedTemporaryFile(dir=target.parent, prefix=f".{target.name}.", delete=False) as file:
             try:

@@ -40,7 +40,7 @@ from .wasm import binary
 Progress = Callable[[str], None]
 """Called with a sentence when a step that takes a while begins."""
 
-_PRECOMPILE_TIMEOUT: Final = 300.0
+_PRECOMPILE_LIMITS: Final = snapshot.Limits(timeout=300.0, memory=1024)
 _FILES: Final = ("image.wasm", "image.cwasm", "stdlib.zip")
 _PACKAGE: Final = Path(__file__).parent
 _SHIM: Final = _PACKAGE / "shim"
@@ -106,6 +106,13 @@ def load(progress: Progress) -> RuntimeImage:
     folder = current_folder()
     if not is_whole(folder):
         _build(folder, progress)
+    try:
+        return _open(folder)
+    except OSError as error:
+        raise CompilerError(f"the runtime image in {folder} cannot be read: {error}") from error
+
+
+def _open(folder: Path) -> RuntimeImage:
     engine = snapshot.new_engine()
     wasm = (folder / "image.wasm").read_bytes()
     try:
@@ -259,7 +266,7 @@ def _add_compiled(path: Path, engine: wasmtime.Engine, module: wasmtime.Module) 
     with zipfile.ZipFile(path) as archive:
         sources = Sources([Archive(archive, STANDARD_LIBRARY)])
         request = snapshot.Request(include=PRECOMPILED, record=True)
-        report = snapshot.take(engine, module, sources, request, _PRECOMPILE_TIMEOUT, lambda _: None).report
+        report = snapshot.take(engine, module, sources, request, _PRECOMPILE_LIMITS, lambda _: None).report
     if "error" in report:
         raise CompilerError(f"the standard library does not compile: {report['error']['message']}")
     origins = dict(report["modules"])

@@ -18,7 +18,7 @@ from typing import Any, Final, NamedTuple
 
 import wasmtime
 
-from .errors import CompilerError
+from .errors import BuildStopped
 from .sources import NOT_FOLLOWED, Sources
 
 _UNIMPLEMENTED: Final = 12
@@ -28,10 +28,6 @@ _BUILD_TIME: Final = 315_532_800_000_000_000  # 1980-01-01 in nanoseconds: what 
 # A build runs deeper than a request: packages are imported from within packages. Wasmtime takes 2 MiB at most.
 _WASM_STACK: Final = 2 << 20
 _THREAD_STACK: Final = 16 << 20
-
-
-class BuildStopped(CompilerError):
-    """The import of a filter did not come to an end; where it stood is not known."""
 
 
 class Request(NamedTuple):
@@ -45,6 +41,13 @@ class Request(NamedTuple):
         """As `pywasmfilter/_runtime/build.py` takes it."""
         fields = {"modules": list(self.modules), "include": list(self.include), "record": self.record}
         return marshal.dumps({**fields, "not_followed": sorted(NOT_FOLLOWED)}, 2)
+
+
+class Limits(NamedTuple):
+    """What a build may take: `timeout` in seconds, `memory` in MiB."""
+
+    timeout: float
+    memory: int
 
 
 @dataclass(slots=True)
@@ -69,28 +72,35 @@ def take(
     module: wasmtime.Module,
     sources: Sources,
     request: Request,
-    timeout: float,
+    limits: Limits,
     output: Callable[[str], None],
 ) -> Snapshot:
     """Run a build in a fresh instance of the image.
 
-    `timeout` is in seconds; `output` gets each line that the user's code prints. The snapshot of a failed build has a
+    `output` gets each line that the user's code prints. The snapshot of a failed build has a
     report with "error" and no data.
     Raises BuildStopped if the build does not end in time or brings the interpreter down.
     """
     host = _BuildHost(sources, output)
     store = wasmtime.Store(engine)
     store.set_epoch_deadline(1)
+    store.set_limits(memory_size=max(limits.memory << 20, _initial_memory(module)))
     exports = host.linker(engine, module).instantiate(store, module).exports(store)
-    _interruptible(engine, timeout, lambda: _call_build(store, exports, request))
+    _interruptible(engine, limits.timeout, lambda: _call_build(store, exports, request))
     memory = exports["memory"]
     assert isinstance(memory, wasmtime.Memory)
     snapshot = Snapshot(host.report, memory.size(store))
     if "error" not in host.report:
         store.set_limits(memory_size=memory.data_len(store))
-        _interruptible(engine, timeout, lambda: exports["pyfilter_scrub"](store))  # type: ignore[operator]
+        _interruptible(engine, limits.timeout, lambda: exports["pyfilter_scrub"](store))  # type: ignore[operator]
         snapshot.segments = list(segments(_copy(store, memory)))
     return snapshot
+
+
+def _initial_memory(module: wasmtime.Module) -> int:
+    """How many bytes of memory an image begins with."""
+    types = [export.type for export in module.exports if isinstance(export.type, wasmtime.MemoryType)]
+    return sum(memory.limits.min for memory in types) << 16
 
 
 def _call_build(store: wasmtime.Store, exports: Any, request: Request) -> None:

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from typing import Any, NoReturn
 
 
+_LONGEST_LINE = 1 << 16
+
+
 class LogStream(io.TextIOBase):
     """A text stream that writes to the proxy's log, a record per line; during a build, to the build's output."""
 
@@ -45,6 +48,8 @@ class LogStream(io.TextIOBase):
         *lines, self._line = (self._line + text).split("\n")
         for line in lines:
             self._log(line)
+        if len(self._line) > _LONGEST_LINE:
+            self.flush()
         return len(text)
 
     def flush(self) -> None:

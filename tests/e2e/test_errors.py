@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import count
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.envoy
 
-RUNNING = ("deny", "continue", "init", "init-continue", "new", "new-wrong", "new-none", "tick", "done")
+RUNNING = ("deny", "continue", "init", "init-continue", "new", "new-wrong", "new-none", "tick", "done", "turns")
 
 
 @dataclass(frozen=True)
@@ -174,6 +175,7 @@ def test_every_exception_is_caught(plugins: Plugins, way: str, expected: str) ->
         ("seven", "7"),
         ("negative", "-1"),
         ("list", "[1]"),
+        ("true", "True"),
     ],
 )
 def test_wrong_answer_is_an_exception(plugins: Plugins, way: str, shown: str) -> None:
@@ -210,6 +212,15 @@ def test_stream_without_context_is_denied(plugins: Plugins, plugin: str, place: 
 def test_stream_without_context_can_go_on(plugins: Plugins, plugin: str) -> None:
     """With on_error="continue", or when the plugin wants no context, the stream goes on without it."""
     assert plugins.ask(plugin, chunked=True).status == 200
+
+
+def test_an_exception_answers_its_own_stream(plugins: Plugins) -> None:
+    """A callback that turned to another stream and then fails gets the 500 itself; the other stream goes on."""
+    with ThreadPoolExecutor() as pool:
+        first = pool.submit(plugins.ask, "turns")
+        plugins.envoy.wait_for_log("the first waits", 5)
+        assert plugins.ask("turns").status == 500
+        assert first.result(timeout=10).status == 200
 
 
 def test_exception_in_a_tick(plugins: Plugins) -> None:

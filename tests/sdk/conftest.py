@@ -124,6 +124,7 @@ def nothing_registered(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(registry, "vm_context", VMContext)
     monkeypatch.setattr(_dispatcher._VM, "context", None)
     monkeypatch.setattr(_dispatcher._VM, "answer", True)
+    monkeypatch.setattr(_dispatcher._VM, "started", False)
     _dispatcher.contexts.clear()
     yield
     _dispatcher.contexts.clear()

@@ -12,7 +12,9 @@ from pywasmfilter import (
     LogLevel,
     PluginContext,
     VMContext,
+    _callbacks,
     _dispatcher,
+    hostcalls,
     http_filter,
     plugin,
     vm,
@@ -331,3 +333,29 @@ def test_the_shims_methods_are_there() -> None:
         assert all(hasattr(kind, name) for name in ("_on_configure", "_on_done", "on_tick", "_on_log"))
     for stream in (HttpContext, _dispatcher._RefusedStream):
         assert all(hasattr(stream, name) for name in (*STREAM_CALLBACKS, "_on_done", "_on_log"))
+
+
+def test_a_class_made_too_late_is_refused(host: MemoryHost, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stream class with a callback that the module does not export answers 500 instead of being skipped."""
+    http_filter("f")(Stream)
+    monkeypatch.setattr(_callbacks, "exported", _callbacks.of_class(Stream) | {"proxy_on_context_create"})
+
+    class Late(HttpContext):
+        def on_http_response_trailers(self, num_trailers: int) -> None: ...
+
+    on_context_create(1, 0)
+    contexts[1].http_context = Late
+    on_context_create(2, 1)
+    assert contexts[2].on_http_request_headers(1, True) == 1
+    assert "Late has proxy_on_response_trailers, which no class had" in str(host.logged[-1][1])
+    assert host.responses == REFUSED
+
+
+@pytest.mark.parametrize("status", [0, 99, 100, 199, 600, 70000, -5])
+def test_a_response_needs_a_final_status(host: MemoryHost, status: int) -> None:
+    """A status that is no final one of HTTP is refused, and so is a gRPC status that there is not."""
+    with pytest.raises(ValueError, match=f"200 to 599, not {status}"):
+        hostcalls.send_http_response(status)
+    with pytest.raises(ValueError, match="gRPC status is 0 to 16"):
+        hostcalls.send_http_response(200, grpc_status=17)
+    assert host.responses == []

@@ -216,3 +216,30 @@ def test_describe_is_what_the_compiler_reads(bases: tuple[type[Any], type[Any]])
     for name in ("b", "a"):
         register_plugin(name, type(name, (bases[1],), {"on_tick": callback}))
     assert describe() == {"plugins": ["a", "b"], "callbacks": sorted({*ALWAYS, "proxy_on_tick"})}
+
+
+@pytest.mark.parametrize("name", ["on_http_request_header", "on_request_headers", "on_plugin_start", "on_vm_start"])
+def test_a_misspelt_callback_is_refused(name: str) -> None:
+    """A method that looks like a callback and is none is an error that lists those there are."""
+    cls = type("Typo", (HttpContext,), {name: lambda *_: None})
+    http_filter("typo")(cls)
+    with pytest.raises(TypeError, match=rf"Typo\.{name} .*is no callback of HttpContext; .*on_http_request_headers"):
+        describe()
+    del cls
+    registry.plugins.clear()
+    gc.collect()
+
+
+def test_an_async_callback_is_refused() -> None:
+    """A callback that is a coroutine function would never run, so it is an error."""
+
+    class Waits(HttpContext):
+        async def on_http_request_headers(self, num_headers: int, end_of_stream: bool) -> None:  # type: ignore[override]
+            pass
+
+    http_filter("waits")(Waits)
+    with pytest.raises(TypeError, match=r"Waits\.on_http_request_headers .*is async"):
+        describe()
+    del Waits
+    registry.plugins.clear()
+    gc.collect()

@@ -147,6 +147,24 @@ class Continue(Raises):
     pass
 
 
+class Turns(HttpContext):
+    """The first stream waits, the second turns to it and fails."""
+
+    waiting: int | None = None
+
+    def on_http_request_headers(self, num_headers: int, end_of_stream: bool) -> int | None:
+        if Turns.waiting is None:
+            Turns.waiting = self.context_id
+            log.info("the first waits")
+            return 1
+        hostcalls.set_effective_context(Turns.waiting)
+        hostcalls.resume_http_request()
+        raise ValueError("turned away")
+
+
+http_filter("turns")(Turns)
+
+
 class AtInit(HttpContext):
     def __init__(self, context_id: int) -> None:
         super().__init__(context_id)
