@@ -8,6 +8,7 @@ what the filter prints to standard error. Imports that take time stand inside th
 from __future__ import annotations
 
 import json
+import os
 import signal
 import sys
 import time
@@ -158,7 +159,9 @@ def run(path: Path, request_path: str | None, **options: Any) -> None:
     import tempfile  # noqa: PLC0415
 
     # Envoy is stopped on the way out, also when this process is asked to end.
-    signal.signal(signal.SIGTERM, _exit_on_signal)
+    for name in ("SIGTERM", "SIGHUP"):
+        if number := getattr(signal, name, None):  # not every system has both
+            signal.signal(number, _exit_on_signal)
     with tempfile.TemporaryDirectory(prefix="pyfilter-") as folder:
         module = path
         if path.suffix != ".wasm":
@@ -175,8 +178,8 @@ def run(path: Path, request_path: str | None, **options: Any) -> None:
                 click.echo(f"[{line.level}] {line.message}", err=True)
 
 
-def _exit_on_signal(_number: int, _frame: object) -> NoReturn:
-    sys.exit(128 + signal.SIGTERM)
+def _exit_on_signal(number: int, _frame: object) -> NoReturn:
+    sys.exit(128 + number)
 
 
 @contextmanager
@@ -204,7 +207,7 @@ def _served(module: Path, request_path: str | None, options: dict[str, Any]) -> 
 
 def _text_or_file(value: str) -> bytes:
     if not value.startswith("@"):
-        return value.encode()
+        return os.fsencode(value)
     try:
         return Path(value[1:]).read_bytes()
     except OSError as error:

@@ -164,12 +164,13 @@ def find_entry(path: Path) -> Entry:
         raise FilterError("no such file or folder", path)
     if path.suffix != ".py":
         raise FilterError("not a Python file: its name does not end in .py", path)
-    root = Folder(path.resolve().parent, "")
-    if _is_free(path.stem):
-        return Entry(path, path.stem, root, path.stem, {})
+    real = path.resolve()
+    root = Folder(real.parent, "")
+    if _is_free(real.stem):
+        return Entry(path, path.stem, root, real.stem, {})
     # A script may be called anything, also json.py; as a module it needs a name of its own.
     module = "filter_" + re.sub(r"\W", "_", path.stem)
-    return Entry(path, path.stem, root, module, {module: path.name})
+    return Entry(path, path.stem, root, module, {module: real.name})
 
 
 def _check_options(
@@ -186,6 +187,8 @@ def _check_options(
     target = Path(output)
     if not target.name:
         raise UsageError(f"the output {os.fspath(output)!r} names no file")
+    if target.suffix == ".py":
+        raise UsageError(f"{target}: a module is not written to a Python file")
     if not os.path.exists(target):  # noqa: PTH110  # takes any path
         return
     if target.samefile(entry.path):
@@ -228,14 +231,14 @@ def _file_name(name: str) -> str:
 
 def _write(target: Path, data: bytes) -> None:
     """Write beside, then rename: the target is whole or as it was. A link stays one."""
-    target = Path(os.path.realpath(target))
+    real = Path(os.path.realpath(target))
     try:
-        with tempfile.NamedTemporaryFile(dir=target.parent, prefix=f".{target.name}.", delete=False) as file:
+        with tempfile.NamedTemporaryFile(dir=real.parent, prefix=f".{real.name}.", delete=False) as file:
             try:
                 file.write(data)
                 file.close()
                 Path(file.name).chmod(0o666 & ~_umask())
-                Path(file.name).replace(target)
+                Path(file.name).replace(real)
             except BaseException:
                 Path(file.name).unlink(missing_ok=True)
                 raise

@@ -19,7 +19,7 @@ def load_settings(path: Path) -> dict[str, Any]:
 
     Raises UsageError, which names the file and every setting that is wrong.
     """
-    resolved = path.resolve()
+    resolved = Path(os.path.realpath(path))  # unlike resolve, it also takes a link to itself
     for folder in [resolved, *resolved.parents]:
         file = folder / "pyproject.toml"
         if os.path.isfile(file):  # noqa: PTH113  # of the two, the one that takes any path

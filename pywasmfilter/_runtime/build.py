@@ -122,7 +122,7 @@ def _modules() -> list[tuple[str, str]]:
 
 def _error(exception: BaseException) -> dict[str, Any]:
     places = list(_traceback.frame_places(exception))
-    if isinstance(exception, SyntaxError) and exception.filename:
+    if isinstance(exception, SyntaxError) and isinstance(exception.filename, str):
         places.append((exception.filename, exception.lineno or 0, ""))
         text = f"{type(exception).__name__}: {exception.msg}"
     else:

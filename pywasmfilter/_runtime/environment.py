@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from typing import Any, NoReturn
 
 
-_LONGEST_LINE = 1 << 16
+_LONGEST_LINE = 1 << 22
 
 
 class LogStream(io.TextIOBase):

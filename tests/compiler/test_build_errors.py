@@ -6,6 +6,7 @@ beside it is the message of the error. What stands in `site/` is an installed pa
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 
@@ -166,3 +167,28 @@ def test_memory_out_of_range_is_told(tmp_path: Path, max_memory: int) -> None:
     filter_.write_text(MINIMAL, encoding="utf-8")
     with pytest.raises(UsageError, match="at least 1 and at most 4096 MiB"):
         build(filter_, tmp_path / "out.wasm", max_memory=max_memory)
+
+
+@pytest.mark.parametrize("special", ["fifo", "helper.py"])
+def test_only_a_regular_file_is_replaced(folder: Path, special: str) -> None:
+    """An output that is a device or a pipe, or looks like a source, is refused and stays what it is."""
+    (folder / "filter.py").write_text(MINIMAL, encoding="utf-8")
+    if special == "fifo":
+        os.mkfifo(folder / special)
+    else:
+        (folder / special).write_text("helping = True\n", encoding="utf-8")
+    before = os.lstat(folder / special)
+    with pytest.raises(UsageError, match=special):
+        build("filter.py", special)
+    assert os.lstat(folder / special) == before
+
+
+def test_links_are_followed(folder: Path) -> None:
+    """A link to a filter builds the filter, and a link as the output stays one, with the module behind it."""
+    (folder / "real").mkdir()
+    (folder / "real" / "filter.py").write_text(MINIMAL, encoding="utf-8")
+    (folder / "link.py").symlink_to("real/filter.py")
+    (folder / "out.wasm").symlink_to("real/module.wasm")
+    build("link.py", "out.wasm")
+    assert (folder / "out.wasm").is_symlink()
+    assert (folder / "real" / "module.wasm").read_bytes().startswith(b"\0asm")
