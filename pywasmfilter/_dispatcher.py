@@ -6,21 +6,15 @@ context, the start of the VM, an exception. Importing this module binds the shim
 
 from __future__ import annotations
 
-from . import _abi, _callbacks, _traceback, registry
-from .contexts import HttpContext, PluginContext, VMContext
-from .types import LogLevel
+from . import _abi, _callbacks, _traceback, callouts, registry
+from ._state import contexts
+from .contexts import Context, HttpContext, PluginContext, TcpContext, VMContext
+from .types import LogLevel, StreamType
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
-
-contexts: dict[int, Any] = {}
-"""Context id → context, None for a stream that its plugin does not look at.
-
-The shim reads it, and deletes from it in proxy_on_delete. It refuses a stream or a plugin that is not in it: its
-context could not be created.
-"""
 
 before_start: list[Callable[[], None]] = []
 """What to do when the VM's first callback comes, before any of the user's code (see `_runtime`)."""
@@ -44,28 +38,27 @@ def on_context_create(context_id: int, parent_id: int) -> None:
         _begin_plugin(context_id, parent_id)
         return
     try:
-        context = plugin.new_http_context(context_id)
+        context = plugin._new_stream(context_id)  # noqa: SLF001  # set in _new_plugin_context
         if context is not None:
             if type(context) not in _stream_classes:
                 _check_stream(context)
             context.context_id = context_id
             context.plugin = plugin
     except BaseException as exception:  # noqa: BLE001  # nothing may pass: it would be a trap
-        _log_exception(_name(plugin), "new_http_context", exception)
-        context = None if plugin.on_error == "continue" else _RefusedStream()
+        context = _stream_without_context(plugin, plugin._new_stream, exception)  # noqa: SLF001
     contexts[context_id] = context
 
 
 _stream_classes: set[type] = set()
-"""The classes that `new_http_context` has returned an instance of."""
+"""The classes of streams' contexts that were seen, and are what they should be."""
 
 _MOST_CLASSES = 64
 
 
 def _check_stream(context: object) -> None:
     cls = type(context)
-    if not isinstance(context, HttpContext):
-        raise TypeError(f"new_http_context returned {context!r}, not an HttpContext")
+    if not isinstance(context, HttpContext | TcpContext | _UndecidedStream):
+        raise TypeError(f"new_http_context and new_tcp_context return a context or None, not {context!r}")
     if _callbacks.exported and (late := _callbacks.of_class(cls) - _callbacks.exported):
         raise TypeError(
             f"{cls.__name__} has {', '.join(sorted(late))}, which no class had when the filter was built: "
@@ -73,6 +66,63 @@ def _check_stream(context: object) -> None:
         )
     if len(_stream_classes) < _MOST_CLASSES:  # classes that are made for each stream must not pile up
         _stream_classes.add(cls)
+
+
+def _stream_without_context(plugin: Any, factory: object, exception: BaseException) -> _RefusedStream | None:
+    """What stands for a stream whose context could not be created; None lets it pass."""
+    _log_exception(_name(plugin), getattr(factory, "__name__", "new context"), exception)
+    return None if plugin.on_error == "continue" else _RefusedStream()
+
+
+class _UndecidedStream:
+    """A stream of a plugin that serves HTTP and TCP, until a callback tells which of them it is.
+
+    The ABI does not say so when the stream begins. The first callback that can only be made for one of them creates
+    the context, takes it in, and passes it on.
+    """
+
+    def __init__(self, plugin: PluginContext, context_id: int) -> None:
+        self.plugin = plugin
+        self.context_id = context_id
+
+    def decide(self, kind: type[Context]) -> Any:
+        """The context of that kind; it takes this one's place."""
+        new_context = self.plugin.new_http_context if kind is HttpContext else self.plugin.new_tcp_context
+        context: Any
+        try:
+            context = new_context(self.context_id)
+            if context is not None:
+                _check_stream(context)
+                context.context_id, context.plugin = self.context_id, self.plugin
+        except BaseException as exception:  # noqa: BLE001
+            context = _stream_without_context(self.plugin, new_context, exception)
+        contexts[self.context_id] = context
+        return context
+
+    def _on_log(self) -> None:
+        """A request that the proxy answered before any filter saw it has no other callback than this."""
+        kind = TcpContext if _abi.host.get_property(b"request\0protocol") is None else HttpContext
+        context = self.decide(kind)
+        if context is not None:
+            context._on_log()  # noqa: SLF001  # what the shim would have called
+
+    def _on_done(self) -> None: ...
+    def on_delete(self) -> None: ...
+    def on_foreign_function(self, function_id: int, arguments_size: int) -> None: ...
+
+
+def _deciding(method: str, kind: type[Context]) -> Callable[..., Any]:
+    def decide(self: _UndecidedStream, *arguments: int) -> Any:
+        context = self.decide(kind)
+        return None if context is None else getattr(context, method)(*arguments)
+
+    return decide
+
+
+for _kind in (HttpContext, TcpContext):
+    for _method in _callbacks.METHODS[_kind].values():
+        if not hasattr(_UndecidedStream, _method):
+            setattr(_UndecidedStream, _method, _deciding(_method, _kind))
 
 
 def _begin_plugin(context_id: int, parent_id: int) -> None:
@@ -104,25 +154,53 @@ def _new_plugin_context(context_id: int) -> object:
     try:
         plugin = plugin_class()
         plugin.context_id = context_id
+        plugin._new_stream = _stream_factory(plugin)  # noqa: SLF001
     except BaseException as exception:  # noqa: BLE001
         _log_exception(name, f"{plugin_class.__name__}()", exception)
         return _RefusedPlugin(name)
     return plugin
 
 
+def _stream_factory(plugin: PluginContext) -> Callable[[int], object]:
+    """What creates the contexts of a plugin's streams."""
+    cls = type(plugin)
+    if cls.tcp_context is None and cls.new_tcp_context is PluginContext.new_tcp_context:
+        return plugin.new_http_context
+    if cls.http_context is None and cls.new_http_context is PluginContext.new_http_context:
+        return plugin.new_tcp_context
+    return lambda context_id: _UndecidedStream(plugin, context_id)
+
+
 def _select_plugin() -> tuple[str, type[PluginContext] | None]:
-    """With one plugin in the module any name is accepted; with several the host's root id says which."""
+    """With one plugin in the module any name is accepted; with several the host's root id, or its name, says which."""
     if len(registry.plugins) == 1:
         return next(iter(registry.plugins.items()))
-    name = (_abi.host.get_property(b"plugin_root_id") or b"").decode("utf-8", "replace")
-    found = registry.plugins.get(name)
-    if found is None:
-        known = ", ".join(sorted(registry.plugins)) or "none"
-        _log(LogLevel.CRITICAL, f"this module has no plugin {name!r}; its plugins (root_id, pluginName) are: {known}")
-    return name, found
+    names = [_property(path) for path in (b"plugin_root_id", b"plugin_name")]
+    for name in names:
+        if name in registry.plugins:
+            return name, registry.plugins[name]
+    known = ", ".join(sorted(registry.plugins)) or "none"
+    asked = " or ".join(repr(name) for name in names if name) or "without a name"
+    _log(LogLevel.CRITICAL, f"this module has no plugin {asked}; its plugins (root_id, pluginName) are: {known}")
+    return next(filter(None, names), ""), None
 
 
-class _RefusedPlugin:
+def _property(path: bytes) -> str:
+    return (_abi.host.get_property(path) or b"").decode("utf-8", "replace")
+
+
+class _Refused:
+    """What needs no answer from a context that could not be created."""
+
+    def _on_log(self) -> None: ...
+    def on_delete(self) -> None: ...
+    def on_foreign_function(self, function_id: int, arguments_size: int) -> None: ...
+
+    def _on_done(self) -> bool:
+        return True
+
+
+class _RefusedPlugin(_Refused):
     """Stands where a plugin could not be created, and makes the proxy refuse the configuration."""
 
     on_error = "deny"
@@ -130,37 +208,34 @@ class _RefusedPlugin:
     def __init__(self, name: str) -> None:
         self.name = name
 
-    def new_http_context(self, _context_id: int) -> None:
+    def _new_stream(self, _context_id: int) -> None:
         """Its streams come to no host that keeps to the ABI; if one does, it is refused too."""
         raise RuntimeError(f"the plugin {self.name!r} was refused")
 
     def _on_configure(self, _size: int) -> bool:
         return False
 
-    def _on_done(self) -> bool:
-        return True
-
-    def on_tick(self) -> None:
-        pass
-
-    def _on_log(self) -> None:
-        pass
+    def on_tick(self) -> None: ...
+    def on_queue_ready(self, queue_id: int) -> None: ...
 
 
-class _RefusedStream:
-    """Stands where a stream's context could not be created, and answers 500 in whichever callback comes first."""
+class _RefusedStream(_Refused):
+    """Stands where a stream's context could not be created, and refuses it in whichever callback comes first."""
 
-    def _refuse(self, *_: object) -> int:
-        return _deny()
+    def _refuse_http(self, *_: object) -> int:
+        return _deny(StreamType.HTTP_REQUEST)
 
-    on_http_request_headers = on_http_request_body = on_http_request_trailers = _refuse
-    on_http_response_headers = on_http_response_body = on_http_response_trailers = _refuse
+    on_http_request_headers = on_http_request_body = on_http_request_trailers = on_http_request_metadata = _refuse_http
+    on_http_response_headers = on_http_response_body = on_http_response_trailers = _refuse_http
+    on_http_response_metadata = _refuse_http
 
-    def _on_done(self) -> bool:
-        return True
+    def _refuse_tcp(self, *_: object) -> int:
+        return _deny(StreamType.DOWNSTREAM)
 
-    def _on_log(self) -> None:
-        pass
+    on_new_connection = on_downstream_data = on_upstream_data = _refuse_tcp
+
+    def on_downstream_close(self, peer_type: int) -> None: ...
+    def on_upstream_close(self, peer_type: int) -> None: ...
 
 
 def on_vm_start(_context_id: int, vm_configuration_size: int) -> bool:
@@ -168,7 +243,8 @@ def on_vm_start(_context_id: int, vm_configuration_size: int) -> bool:
     if _VM.context is not None and not _VM.started:
         _VM.started = True
         try:
-            _VM.answer = _VM.answer and _VM.context.on_vm_start(vm_configuration_size) is not False
+            answer = _VM.context._on_vm_start(vm_configuration_size)  # noqa: SLF001
+            _VM.answer = _VM.answer and answer is not False
         except BaseException as exception:  # noqa: BLE001
             _log_exception("", "on_vm_start", exception)
             _VM.answer = False
@@ -177,27 +253,52 @@ def on_vm_start(_context_id: int, vm_configuration_size: int) -> bool:
 
 def on_exception(context: object, method: str, exception: BaseException) -> int:
     """Log an exception that left a callback, and give the callback's answer in its place."""
+    stream_type: StreamType | None = None
+    if callout := callouts.take_delivering(method):
+        context, stream_type = callout.context, callout.stream_type
+    elif isinstance(context, _UndecidedStream):
+        context = contexts.get(context.context_id)
     plugin = context if isinstance(context, PluginContext) else getattr(context, "plugin", None)
     _log_exception(_name(plugin), _PUBLIC_NAMES.get(method, method), exception)
-    if method.startswith("on_http_"):
-        if plugin is not None and plugin.on_error == "continue":
-            return 0
+    if isinstance(context, HttpContext | TcpContext) and (callout or method.startswith(_WITH_ACTION)):
         # The callback may have turned to another stream before it failed.
-        _abi.host.set_effective_context(getattr(context, "context_id", 0))
-        return _deny()
+        _abi.host.set_effective_context(context.context_id)
+        if context.plugin.on_error != "continue":
+            return _deny(StreamType.HTTP_REQUEST if isinstance(context, HttpContext) else StreamType.DOWNSTREAM)
+        if stream_type in (StreamType.HTTP_REQUEST, StreamType.HTTP_RESPONSE, StreamType.DOWNSTREAM):
+            _abi.host.continue_stream(stream_type)  # it may have been waiting for this reply
+        return 0
     return 1 if method == "_on_done" else 0
+
+
+_WITH_ACTION = ("on_http_", "on_new_connection", "on_downstream_data", "on_upstream_data")
 
 
 def _name(plugin: object) -> str:
     return next((name for name, cls in registry.plugins.items() if type(plugin) is cls), "")
 
 
-_PUBLIC_NAMES = {"_on_configure": "on_plugin_start", "_on_done": "on_plugin_done", "_on_log": "on_http_stream_done"}
+_PUBLIC_NAMES = {
+    "_on_configure": "on_plugin_start",
+    "_on_done": "on_plugin_done",
+    "_on_log": "the callback for the end of a stream",
+    "_on_http_call_response": "the callback of an HTTP call",
+    "_on_grpc_receive_initial_metadata": "a callback of a gRPC stream",
+    "_on_grpc_receive": "the callback of a gRPC call",
+    "_on_grpc_receive_trailing_metadata": "a callback of a gRPC stream",
+    "_on_grpc_close": "the callback of a gRPC call",
+}
 
 
-def _deny() -> int:
-    """Answer 500; the proxy resets the stream if a response is on its way already. Returns Action.PAUSE."""
-    _abi.host.send_local_response(500, "pywasmfilter_exception", "Internal Server Error", b"\0\0\0\0", -1)
+def _deny(stream_type: StreamType) -> int:
+    """Answer 500, or close the client's connection. Returns Action.PAUSE.
+
+    The proxy resets an HTTP stream whose response is on its way already.
+    """
+    if stream_type == StreamType.HTTP_REQUEST:
+        _abi.host.send_local_response(500, "pywasmfilter_exception", "Internal Server Error", b"\0\0\0\0", -1)
+    else:
+        _abi.host.close_stream(stream_type)
     return 1
 
 

@@ -1,6 +1,6 @@
-"""How the ABI puts lists of pairs into bytes (header maps, and properties that are maps).
+"""How the ABI puts lists of pairs into bytes (header maps, and properties that are maps or lists).
 
-u32 n · n × (u32 key size, u32 value size) · n × (key, NUL, value, NUL), all little-endian
+u32 n · n × (u32 key size, u32 value size) · n × (key, NUL, value, NUL), all little-endian; a list has empty values
 """
 
 from __future__ import annotations
@@ -56,3 +56,8 @@ def decode_pairs(data: bytes) -> list[tuple[bytes, bytes]]:
         pairs.append((data[position:middle], data[middle + 1 : end]))
         position = end + 1
     return pairs
+
+
+def decode_list(data: bytes) -> list[bytes]:
+    """Read a serialized list: pairs whose values are empty."""
+    return [item for item, _ in decode_pairs(data)]

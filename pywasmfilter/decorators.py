@@ -1,17 +1,18 @@
-"""`@http_filter`, `@plugin` and `@vm`: sugar over `registry`."""
+"""`@http_filter`, `@tcp_filter`, `@plugin` and `@vm`: sugar over `registry`."""
 
 from __future__ import annotations
 
-from .contexts import HttpContext, PluginContext, VMContext
+from .contexts import HttpContext, PluginContext, TcpContext, VMContext
 from .registry import register_plugin, register_vm
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import TypeVar
+    from typing import Any, TypeVar
 
     H = TypeVar("H", bound=type[HttpContext])
     P = TypeVar("P", bound=type[PluginContext])
+    T = TypeVar("T", bound=type[TcpContext])
     V = TypeVar("V", bound=type[VMContext])
 
 
@@ -22,12 +23,26 @@ def http_filter(name: str, *, on_error: str = "deny") -> Callable[[H], H]:
     go on unfiltered. The exception is logged either way. Raises TypeError or ValueError for a wrong class, name or
     `on_error`.
     """
-    _check_name("http_filter", name)
+    return _stream_decorator("http_filter", name, HttpContext, "http_context", on_error)
 
-    def register(cls: H) -> H:
-        if not (isinstance(cls, type) and issubclass(cls, HttpContext)):
-            raise TypeError(f"@http_filter({name!r}): {cls!r} is not a subclass of HttpContext")
-        attributes = {"http_context": cls, "on_error": on_error, "__module__": cls.__module__}
+
+def tcp_filter(name: str, *, on_error: str = "deny") -> Callable[[T], T]:
+    """Register a TcpContext as a plugin of its own, under the name that Envoy calls root_id and Istio pluginName.
+
+    `on_error` says what an uncaught exception in a callback does to its connection: "deny" closes it, "continue" lets
+    it go on unfiltered. Raises as `http_filter` does.
+    """
+    return _stream_decorator("tcp_filter", name, TcpContext, "tcp_context", on_error)
+
+
+def _stream_decorator(decorator: str, name: str, base: type, attribute: str, on_error: str) -> Callable[[Any], Any]:
+    """A decorator that makes a plugin of a stream's context, which is the plugin's `attribute`."""
+    _check_name(decorator, name)
+
+    def register(cls: Any) -> Any:
+        if not (isinstance(cls, type) and issubclass(cls, base)):
+            raise TypeError(f"@{decorator}({name!r}): {cls!r} is not a subclass of {base.__name__}")
+        attributes = {attribute: cls, "on_error": on_error, "__module__": cls.__module__}
         register_plugin(name, type(cls.__name__, (PluginContext,), attributes))
         return cls
 

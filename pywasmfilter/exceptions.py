@@ -28,11 +28,10 @@ if TYPE_CHECKING:
 class HostcallError(Exception):
     """The host refused a call. `function` is its ABI name, `status` the number it answered."""
 
-    advice = ""
-
     def __init__(self, function: str, status: int) -> None:
         name = Status(status).name if status in Status.__members__.values() else "unknown status"
-        super().__init__(f"{function}: {name} ({status})" + (f"; {self.advice}" if self.advice else ""))
+        advice = _ADVICE.get(function, "") if status in (Status.NOT_FOUND, Status.BAD_ARGUMENT) else ""
+        super().__init__(f"{function}: {name} ({status})" + (f"; {advice}" if advice else ""))
         self.function = function
         self.status = status
 
@@ -43,8 +42,6 @@ class NotFound(HostcallError):
 
 class BadArgument(HostcallError):
     """BAD_ARGUMENT: an argument is wrong, or the thing it names is not available in this callback."""
-
-    advice = "is this the right callback for it? Headers are there in their own, and to be read in on_http_stream_done"
 
 
 class SerializationFailure(HostcallError):
@@ -78,6 +75,48 @@ class Unimplemented(HostcallError):
 class MisuseError(RuntimeError):
     """A call that cannot work where it stands, whatever the host."""
 
+
+_READING = (
+    "headers and trailers can be read in their own callback, while the stream is paused from it, and in "
+    "on_http_stream_done; those of a call in the call's own callback"
+)
+_CHANGING = (
+    "headers and trailers can be changed in their own callback and while the stream is paused from it; keep what you "
+    "need later as an attribute"
+)
+_SHARED_QUEUE = "no queue has this id; register_shared_queue and resolve_shared_queue give ids"
+_ADVICE = {
+    "proxy_get_header_map_value": _READING,
+    "proxy_get_header_map_size": _READING,
+    "proxy_set_header_map_pairs": _CHANGING,
+    "proxy_add_header_map_value": _CHANGING,
+    "proxy_replace_header_map_value": _CHANGING,
+    "proxy_remove_header_map_value": _CHANGING,
+    "proxy_get_buffer_bytes": (
+        "a plugin's configuration can be read in on_plugin_start only (plugin_configuration keeps it); the body of a "
+        "call's response in the call's own callback"
+    ),
+    "proxy_set_buffer_bytes": (
+        "a body can be changed in its own callback and while the stream is paused from it: append to it, prepend, "
+        "replace it, or replace what it begins with"
+    ),
+    "proxy_set_property": "properties can be set in callbacks of a stream",
+    "proxy_set_effective_context": "there is no context with this id any more",
+    "proxy_done": "it ends a plugin whose on_plugin_done returned False",
+    "proxy_http_call": "does the proxy know the cluster, and are :method, :path and :authority among the headers?",
+    "proxy_grpc_call": "the cluster must be one that the proxy knows",
+    "proxy_grpc_stream": "the cluster must be one that the proxy knows",
+    "proxy_grpc_send": "no gRPC stream with this token is open",
+    "proxy_grpc_close": "no gRPC call or stream with this token is open",
+    "proxy_grpc_cancel": "no gRPC call or stream with this token is open",
+    "proxy_resolve_shared_queue": "no VM with this vm_id has registered a queue of this name yet",
+    "proxy_enqueue_shared_queue": _SHARED_QUEUE,
+    "proxy_dequeue_shared_queue": _SHARED_QUEUE,
+    "proxy_increment_metric": "counters and gauges can be incremented, histograms take values with record_metric",
+    "proxy_get_metric": "counters and gauges can be read, histograms cannot",
+    "proxy_call_foreign_function": "does the proxy have a function of this name, and are these its arguments?",
+}
+"""Host function → when it works, for the statuses with which hosts say that it does not."""
 
 _BY_STATUS = {
     1: NotFound,

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from . import _abi
 from ._serialization import decode_pairs, encode_pairs
-from .types import MapType
+from .buffers import Buffer
+from .types import BufferType, MapType
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ class HeaderMap:
     """One header map of the current stream (`proxy_header_map_type_t`), usable like a dict of str to str.
 
     Reading works in the map's own callback, while the stream is paused from it, and in `on_http_stream_done`; changing
-    only in its own callback and while paused from it. Elsewhere a look-up raises BadArgument and `items` is empty.
+    only in its own callback and while paused from it. Elsewhere all of it raises BadArgument.
     """
 
     __slots__ = ("_map",)
@@ -43,7 +44,7 @@ class HeaderMap:
     def get_all(self, key: str | bytes) -> list[str]:
         """All values of a header, in order; an empty list if there is none."""
         wanted = (key if isinstance(key, bytes) else key.encode("utf-8", "surrogateescape")).lower()
-        return [_text(value) for name, value in self.raw_items() if name.lower() == wanted]
+        return [as_text(value) for name, value in self.raw_items() if name.lower() == wanted]
 
     def __contains__(self, key: str | bytes) -> bool:
         """Whether the header is there, even with an empty value."""
@@ -72,7 +73,7 @@ class HeaderMap:
 
     def items(self) -> list[tuple[str, str]]:
         """All names and values in order, repeated names included (`proxy_get_header_map_pairs`)."""
-        return [(_text(key), _text(value)) for key, value in self.raw_items()]
+        return [(as_text(key), as_text(value)) for key, value in self.raw_items()]
 
     def keys(self) -> list[str]:
         """The names in order, each once."""
@@ -84,7 +85,14 @@ class HeaderMap:
 
     def raw_items(self) -> list[tuple[bytes, bytes]]:
         """All names and values as the bytes that the proxy has."""
-        return decode_pairs(_abi.host.get_header_map_pairs(self._map))
+        pairs = decode_pairs(_abi.host.get_header_map_pairs(self._map))
+        if not pairs:  # hosts say so too of a map that is not available now; a look-up tells one from the other
+            _abi.host.get_header_map_value(self._map, ":path")
+        return pairs
+
+    def byte_size(self) -> int:
+        """How many bytes all names and values take (`proxy_get_header_map_size`)."""
+        return _abi.host.get_header_map_size(self._map)
 
     def replace_all(self, pairs: Iterable[tuple[str | bytes, str | bytes]]) -> None:
         """Replace the whole map (`proxy_set_header_map_pairs`).
@@ -105,16 +113,18 @@ class HeaderMap:
         return f"<HeaderMap {MapType(self._map).name}>"
 
 
-def _text(data: bytes) -> str:
+def as_text(data: bytes) -> str:
+    """Bytes of a header as text; any bytes come through unchanged."""
     return data.decode("utf-8", "surrogateescape")
 
 
 class Request:
-    """The request of the current HTTP stream."""
+    """The request of the current HTTP stream. `buffer` is what the proxy holds of its body."""
 
-    __slots__ = ("headers", "trailers")
+    __slots__ = ("buffer", "headers", "trailers")
 
     def __init__(self) -> None:
+        self.buffer = Buffer(BufferType.HTTP_REQUEST_BODY)
         self.headers = HeaderMap(MapType.HTTP_REQUEST_HEADERS)
         self.trailers = HeaderMap(MapType.HTTP_REQUEST_TRAILERS)
 
@@ -135,11 +145,12 @@ class Request:
 
 
 class Response:
-    """The response of the current HTTP stream."""
+    """The response of the current HTTP stream. `buffer` is what the proxy holds of its body."""
 
-    __slots__ = ("headers", "trailers")
+    __slots__ = ("buffer", "headers", "trailers")
 
     def __init__(self) -> None:
+        self.buffer = Buffer(BufferType.HTTP_RESPONSE_BODY)
         self.headers = HeaderMap(MapType.HTTP_RESPONSE_HEADERS)
         self.trailers = HeaderMap(MapType.HTTP_RESPONSE_TRAILERS)
 

@@ -6,9 +6,33 @@ They act on the context whose callback is running, or on the one given to `set_e
 
 from __future__ import annotations
 
-from . import _abi
+from . import _abi, _state
 from ._serialization import encode_pairs
-from .types import MapType, StreamType
+from .buffers import EVERYTHING, Buffer
+from .callouts import (
+    dispatch_grpc_call,
+    dispatch_http_call,
+    get_status,
+    grpc_cancel,
+    grpc_close,
+    grpc_send,
+    open_grpc_stream,
+)
+from .exceptions import MisuseError
+from .foreign_functions import call_foreign_function
+from .headers import HeaderMap
+from .metrics import Counter, Gauge, Histogram, define_metric, get_metric, increment_metric, record_metric
+from .properties import get_property, get_property_map, set_property
+from .shared import (
+    dequeue_shared_queue,
+    enqueue_shared_queue,
+    get_shared_data,
+    register_shared_queue,
+    resolve_shared_queue,
+    set_shared_data,
+    update_shared_data,
+)
+from .types import BufferType, MapType, StreamType
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -16,8 +40,96 @@ if TYPE_CHECKING:
 
     Text = str | bytes
 
-_REQUEST_HEADERS = int(MapType.HTTP_REQUEST_HEADERS)
-_RESPONSE_HEADERS = int(MapType.HTTP_RESPONSE_HEADERS)
+__all__ = [
+    "add_http_request_header",
+    "add_http_request_trailer",
+    "add_http_response_header",
+    "add_http_response_trailer",
+    "append_downstream_data",
+    "append_http_request_body",
+    "append_http_response_body",
+    "append_upstream_data",
+    "call_foreign_function",
+    "close_downstream",
+    "close_http_request",
+    "close_http_response",
+    "close_stream",
+    "close_upstream",
+    "continue_stream",
+    "define_counter_metric",
+    "define_gauge_metric",
+    "define_histogram_metric",
+    "define_metric",
+    "dequeue_shared_queue",
+    "dispatch_grpc_call",
+    "dispatch_http_call",
+    "done",
+    "effective_context",
+    "enqueue_shared_queue",
+    "get_current_time_nanoseconds",
+    "get_downstream_data",
+    "get_foreign_function_arguments",
+    "get_http_call_response_body",
+    "get_http_call_response_headers",
+    "get_http_call_response_trailers",
+    "get_http_request_body",
+    "get_http_request_header",
+    "get_http_request_headers",
+    "get_http_request_trailer",
+    "get_http_request_trailers",
+    "get_http_response_body",
+    "get_http_response_header",
+    "get_http_response_headers",
+    "get_http_response_trailer",
+    "get_http_response_trailers",
+    "get_log_level",
+    "get_metric",
+    "get_plugin_configuration",
+    "get_property",
+    "get_property_map",
+    "get_shared_data",
+    "get_status",
+    "get_upstream_data",
+    "get_vm_configuration",
+    "grpc_cancel",
+    "grpc_close",
+    "grpc_send",
+    "increment_metric",
+    "open_grpc_stream",
+    "prepend_downstream_data",
+    "prepend_http_request_body",
+    "prepend_http_response_body",
+    "prepend_upstream_data",
+    "record_metric",
+    "register_shared_queue",
+    "remove_http_request_header",
+    "remove_http_request_trailer",
+    "remove_http_response_header",
+    "remove_http_response_trailer",
+    "replace_downstream_data",
+    "replace_http_request_body",
+    "replace_http_request_header",
+    "replace_http_request_headers",
+    "replace_http_request_trailer",
+    "replace_http_request_trailers",
+    "replace_http_response_body",
+    "replace_http_response_header",
+    "replace_http_response_headers",
+    "replace_http_response_trailer",
+    "replace_http_response_trailers",
+    "replace_upstream_data",
+    "resolve_shared_queue",
+    "resume_downstream",
+    "resume_http_request",
+    "resume_http_response",
+    "resume_upstream",
+    "send_http_response",
+    "set_effective_context",
+    "set_property",
+    "set_shared_data",
+    "set_tick_period_milliseconds",
+    "update_shared_data",
+]
 
 # Logging, clocks and timers
 
@@ -37,6 +149,8 @@ def set_tick_period_milliseconds(period: int) -> None:
 
     One timer per plugin and VM, and so one per worker (`proxy_set_tick_period_milliseconds`).
     """
+    if not 0 <= period <= EVERYTHING:
+        raise ValueError(f"a tick period is 0 to {EVERYTHING} milliseconds, not {period}")
     _abi.host.set_tick_period_milliseconds(period)
 
 
@@ -46,9 +160,32 @@ def set_tick_period_milliseconds(period: int) -> None:
 def set_effective_context(context_id: int) -> None:
     """Make the calls that follow in this callback act on another context (`proxy_set_effective_context`).
 
-    Raises BadArgument if that context is gone.
+    Raises BadArgument if that context is gone. 0 is the context that the callback was made for.
     """
     _abi.host.set_effective_context(context_id)
+
+
+def effective_context(context_id: int) -> _EffectiveContext:
+    """The same for a `with` block: `with hostcalls.effective_context(stream.context_id): …`."""
+    return _EffectiveContext(context_id)
+
+
+class _EffectiveContext:
+    """Turns to a context, and back to the one before."""
+
+    __slots__ = ("context_id", "previous")
+
+    def __init__(self, context_id: int) -> None:
+        self.context_id = context_id
+
+    def __enter__(self) -> None:
+        self.previous = _abi.host.get_effective_context()
+        if self.previous != self.context_id:
+            _abi.host.set_effective_context(self.context_id)
+
+    def __exit__(self, *_: object) -> None:
+        if self.previous != self.context_id:
+            _abi.host.set_effective_context(self.previous)
 
 
 def done() -> None:
@@ -56,14 +193,70 @@ def done() -> None:
     _abi.host.done()
 
 
+def continue_stream(stream_type: StreamType) -> None:
+    """Let a paused stream go on (`proxy_continue_stream`), once the running callback has returned.
+
+    Change headers before, not after. Allowed in callbacks of a stream, and in others after `set_effective_context`;
+    MisuseError elsewhere. Envoy has no way to continue UPSTREAM: Unimplemented.
+    """
+    _check_stream("proxy_continue_stream", stream_type)
+    _abi.host.continue_stream(stream_type)
+
+
+def close_stream(stream_type: StreamType) -> None:
+    """Reset an HTTP stream, or close a connection after what is written (`proxy_close_stream`). Allowed as above."""
+    _check_stream("proxy_close_stream", stream_type)
+    _abi.host.close_stream(stream_type)
+
+
+def _check_stream(function: str, stream_type: StreamType) -> None:
+    """Proxies say OK and do nothing if the context has no such stream."""
+    context = _state.contexts.get(_abi.host.get_effective_context())
+    if context is not None and stream_type not in context._streams:  # noqa: SLF001  # see `contexts.Context`
+        raise MisuseError(
+            f"{function} of a stream of type {StreamType(stream_type).name} in a callback of {type(context).__name__}, "
+            "which has none; use the stream's own context, or set_effective_context to it first"
+        )
+
+
 def resume_http_request() -> None:
-    """Let a paused request go on (`proxy_continue_stream`). Change headers before, not after."""
-    _abi.host.continue_stream(StreamType.HTTP_REQUEST)
+    """Let a paused request go on; see `continue_stream`."""
+    continue_stream(StreamType.HTTP_REQUEST)
 
 
 def resume_http_response() -> None:
-    """Let a paused response go on (`proxy_continue_stream`)."""
-    _abi.host.continue_stream(StreamType.HTTP_RESPONSE)
+    """Let a paused response go on; see `continue_stream`."""
+    continue_stream(StreamType.HTTP_RESPONSE)
+
+
+def resume_downstream() -> None:
+    """Let the data of a paused client go on; see `continue_stream`. The Go SDK calls it ContinueTcpStream."""
+    continue_stream(StreamType.DOWNSTREAM)
+
+
+def resume_upstream() -> None:
+    """Let the data of a paused upstream go on; see `continue_stream`. Envoy does not implement it."""
+    continue_stream(StreamType.UPSTREAM)
+
+
+def close_http_request() -> None:
+    """Reset the stream; see `close_stream`."""
+    close_stream(StreamType.HTTP_REQUEST)
+
+
+def close_http_response() -> None:
+    """Reset the stream; see `close_stream`."""
+    close_stream(StreamType.HTTP_RESPONSE)
+
+
+def close_downstream() -> None:
+    """Close the client's connection; see `close_stream`."""
+    close_stream(StreamType.DOWNSTREAM)
+
+
+def close_upstream() -> None:
+    """Close the upstream's connection; see `close_stream`."""
+    close_stream(StreamType.UPSTREAM)
 
 
 def send_http_response(
@@ -78,77 +271,115 @@ def send_http_response(
         raise ValueError(f"the status of a response is 200 to 599, not {status}")
     if not -1 <= grpc_status <= 16:
         raise ValueError(f"a gRPC status is 0 to 16, or -1 for none, not {grpc_status}")
+    _check_stream("proxy_send_local_response", StreamType.HTTP_REQUEST)
     _abi.host.send_local_response(status, details, body, encode_pairs(headers), grpc_status)
 
 
-# Header maps
+# Configurations
 
 
-def get_http_request_header(key: Text) -> str | None:
-    """The first value of a request header, or None (`proxy_get_header_map_value`)."""
-    return _abi.host.get_header_map_value(_REQUEST_HEADERS, key)
+def get_vm_configuration() -> bytes:
+    """The VM's configuration (`proxy_get_buffer_bytes`). Allowed in every callback."""
+    return _abi.host.get_buffer_bytes(BufferType.VM_CONFIGURATION, 0, EVERYTHING)
 
 
-def add_http_request_header(key: Text, value: Text) -> None:
-    """Append a request header, only in `on_http_request_headers` (`proxy_add_header_map_value`)."""
-    _abi.host.add_header_map_value(_REQUEST_HEADERS, key, value)
+def get_plugin_configuration() -> bytes:
+    """The plugin's configuration (`proxy_get_buffer_bytes`); b"" if there is none. Allowed in `on_plugin_start` only.
 
-
-def replace_http_request_header(key: Text, value: Text) -> None:
-    """Set a request header, only in `on_http_request_headers` (`proxy_replace_header_map_value`)."""
-    _abi.host.replace_header_map_value(_REQUEST_HEADERS, key, value)
-
-
-def remove_http_request_header(key: Text) -> None:
-    """Remove a request header, only in `on_http_request_headers` (`proxy_remove_header_map_value`)."""
-    _abi.host.remove_header_map_value(_REQUEST_HEADERS, key)
-
-
-def get_http_response_header(key: Text) -> str | None:
-    """The first value of a response header, or None (`proxy_get_header_map_value`)."""
-    return _abi.host.get_header_map_value(_RESPONSE_HEADERS, key)
-
-
-def add_http_response_header(key: Text, value: Text) -> None:
-    """Append a response header, only in `on_http_response_headers` (`proxy_add_header_map_value`)."""
-    _abi.host.add_header_map_value(_RESPONSE_HEADERS, key, value)
-
-
-def replace_http_response_header(key: Text, value: Text) -> None:
-    """Set a response header, only in `on_http_response_headers` (`proxy_replace_header_map_value`)."""
-    _abi.host.replace_header_map_value(_RESPONSE_HEADERS, key, value)
-
-
-def remove_http_response_header(key: Text) -> None:
-    """Remove a response header, only in `on_http_response_headers` (`proxy_remove_header_map_value`)."""
-    _abi.host.remove_header_map_value(_RESPONSE_HEADERS, key)
-
-
-# Properties and foreign functions
-
-
-def get_property(path: Iterable[str]) -> bytes | None:
-    """An attribute of the stream, connection or node by its path, such as ["source", "address"] (`proxy_get_property`).
-
-    None if there is no such attribute now. The bytes are as the host serializes the attribute's type.
+    `PluginContext.plugin_configuration` keeps it.
     """
-    return _abi.host.get_property(_path(path))
+    return _abi.host.get_buffer_bytes(BufferType.PLUGIN_CONFIGURATION, 0, EVERYTHING)
 
 
-def set_property(path: Iterable[str], value: bytes) -> None:
-    """Store an attribute on the stream (`proxy_set_property`); Envoy reads back paths of one segment only."""
-    _abi.host.set_property(_path(path), value)
+def get_foreign_function_arguments() -> bytes:
+    """What came with `on_foreign_function` (`proxy_get_buffer_bytes`). Allowed in that callback only."""
+    return _abi.host.get_buffer_bytes(BufferType.FOREIGN_FUNCTION_ARGUMENTS, 0, EVERYTHING)
 
 
-def _path(path: Iterable[str]) -> bytes:
-    if isinstance(path, str):
-        raise TypeError(f'the path of a property is a list of its parts, such as ["source", "address"], not {path!r}')
-    return "\0".join(path).encode()
+# Header maps, under the Go SDK's names: the methods of `HeaderMap`
+
+_request_headers = HeaderMap(MapType.HTTP_REQUEST_HEADERS)
+get_http_request_headers = _request_headers.items
+get_http_request_header = _request_headers.get
+add_http_request_header = _request_headers.add
+replace_http_request_header = _request_headers.__setitem__
+remove_http_request_header = _request_headers.remove
+replace_http_request_headers = _request_headers.replace_all
+
+_request_trailers = HeaderMap(MapType.HTTP_REQUEST_TRAILERS)
+get_http_request_trailers = _request_trailers.items
+get_http_request_trailer = _request_trailers.get
+add_http_request_trailer = _request_trailers.add
+replace_http_request_trailer = _request_trailers.__setitem__
+remove_http_request_trailer = _request_trailers.remove
+replace_http_request_trailers = _request_trailers.replace_all
+
+_response_headers = HeaderMap(MapType.HTTP_RESPONSE_HEADERS)
+get_http_response_headers = _response_headers.items
+get_http_response_header = _response_headers.get
+add_http_response_header = _response_headers.add
+replace_http_response_header = _response_headers.__setitem__
+remove_http_response_header = _response_headers.remove
+replace_http_response_headers = _response_headers.replace_all
+
+_response_trailers = HeaderMap(MapType.HTTP_RESPONSE_TRAILERS)
+get_http_response_trailers = _response_trailers.items
+get_http_response_trailer = _response_trailers.get
+add_http_response_trailer = _response_trailers.add
+replace_http_response_trailer = _response_trailers.__setitem__
+remove_http_response_trailer = _response_trailers.remove
+replace_http_response_trailers = _response_trailers.replace_all
+
+get_http_call_response_headers = HeaderMap(MapType.HTTP_CALL_RESPONSE_HEADERS).items
+get_http_call_response_trailers = HeaderMap(MapType.HTTP_CALL_RESPONSE_TRAILERS).items
+
+# Buffers, likewise: the methods of `Buffer`
+
+_request_body = Buffer(BufferType.HTTP_REQUEST_BODY)
+get_http_request_body = _request_body.read
+append_http_request_body = _request_body.append
+prepend_http_request_body = _request_body.prepend
+replace_http_request_body = _request_body.replace
+
+_response_body = Buffer(BufferType.HTTP_RESPONSE_BODY)
+get_http_response_body = _response_body.read
+append_http_response_body = _response_body.append
+prepend_http_response_body = _response_body.prepend
+replace_http_response_body = _response_body.replace
+
+_downstream_data = Buffer(BufferType.DOWNSTREAM_DATA)
+get_downstream_data = _downstream_data.read
+append_downstream_data = _downstream_data.append
+prepend_downstream_data = _downstream_data.prepend
+replace_downstream_data = _downstream_data.replace
+
+_upstream_data = Buffer(BufferType.UPSTREAM_DATA)
+get_upstream_data = _upstream_data.read
+append_upstream_data = _upstream_data.append
+prepend_upstream_data = _upstream_data.prepend
+replace_upstream_data = _upstream_data.replace
+
+get_http_call_response_body = Buffer(BufferType.HTTP_CALL_RESPONSE_BODY).read
+
+# Metrics
 
 
-def call_foreign_function(name: str, arguments: bytes = b"") -> bytes:
-    """Call a function that the proxy registered under a name (`proxy_call_foreign_function`).
+def define_counter_metric(name: str) -> Counter:
+    """A counter that the proxy knows from now on; `Counter(name)` tells it at the first use."""
+    counter = Counter(name)
+    counter.define()
+    return counter
 
-    Raises NotFound if the proxy knows no such function.
-    """
-    return _abi.host.call_foreign_function(name, arguments)
+
+def define_gauge_metric(name: str) -> Gauge:
+    """A gauge that the proxy knows from now on."""
+    gauge = Gauge(name)
+    gauge.define()
+    return gauge
+
+
+def define_histogram_metric(name: str) -> Histogram:
+    """A histogram that the proxy knows from now on."""
+    histogram = Histogram(name)
+    histogram.define()
+    return histogram

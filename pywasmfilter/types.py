@@ -1,4 +1,4 @@
-"""The enumerations of the Proxy-Wasm ABI 0.2.1, with the specification's numbers."""
+"""The enumerations of the Proxy-Wasm ABI 0.2.1 with the specification's numbers, and the status codes of gRPC."""
 
 from __future__ import annotations
 
@@ -72,3 +72,41 @@ class StreamType(IntEnum):
     HTTP_RESPONSE = 1
     DOWNSTREAM = 2
     UPSTREAM = 3
+
+
+class PeerType(IntEnum):
+    """`proxy_peer_type_t`, who closed a connection. Envoy says UNKNOWN for every upstream."""
+
+    UNKNOWN = 0
+    LOCAL = 1
+    REMOTE = 2
+
+
+class MetricType(IntEnum):
+    """`proxy_metric_type_t`"""
+
+    COUNTER = 0
+    GAUGE = 1
+    HISTOGRAM = 2
+
+
+class GrpcStatus(IntEnum):
+    """The status codes of gRPC (https://grpc.io/docs/guides/status-codes)."""
+
+    OK = 0
+    CANCELLED = 1
+    UNKNOWN = 2
+    INVALID_ARGUMENT = 3
+    DEADLINE_EXCEEDED = 4
+    NOT_FOUND = 5
+    ALREADY_EXISTS = 6
+    PERMISSION_DENIED = 7
+    RESOURCE_EXHAUSTED = 8
+    FAILED_PRECONDITION = 9
+    ABORTED = 10
+    OUT_OF_RANGE = 11
+    UNIMPLEMENTED = 12
+    INTERNAL = 13
+    UNAVAILABLE = 14
+    DATA_LOSS = 15
+    UNAUTHENTICATED = 16

@@ -9,68 +9,108 @@
 #define EXPORT(name) __attribute__((export_name(#name))) name
 
 enum Method {
+    ON_CONTEXT_CREATE,
+    ON_VM_START,
     ON_PLUGIN_START,
     ON_PLUGIN_DONE,
     ON_TICK,
+    ON_QUEUE_READY,
+    ON_FOREIGN_FUNCTION,
+    ON_LOG,
+    ON_DELETE,
     ON_HTTP_REQUEST_HEADERS,
     ON_HTTP_REQUEST_BODY,
     ON_HTTP_REQUEST_TRAILERS,
+    ON_HTTP_REQUEST_METADATA,
     ON_HTTP_RESPONSE_HEADERS,
     ON_HTTP_RESPONSE_BODY,
     ON_HTTP_RESPONSE_TRAILERS,
-    ON_LOG,
+    ON_HTTP_RESPONSE_METADATA,
+    ON_NEW_CONNECTION,
+    ON_DOWNSTREAM_DATA,
+    ON_DOWNSTREAM_CLOSE,
+    ON_UPSTREAM_DATA,
+    ON_UPSTREAM_CLOSE,
+    ON_HTTP_CALL_RESPONSE,
+    ON_GRPC_RECEIVE_INITIAL_METADATA,
+    ON_GRPC_RECEIVE,
+    ON_GRPC_RECEIVE_TRAILING_METADATA,
+    ON_GRPC_CLOSE,
     METHODS,
 };
 
-static const char *const method_names[METHODS] = {
-    [ON_PLUGIN_START] = "_on_configure",
-    [ON_PLUGIN_DONE] = "_on_done",
-    [ON_TICK] = "on_tick",
-    [ON_HTTP_REQUEST_HEADERS] = "on_http_request_headers",
-    [ON_HTTP_REQUEST_BODY] = "on_http_request_body",
-    [ON_HTTP_REQUEST_TRAILERS] = "on_http_request_trailers",
-    [ON_HTTP_RESPONSE_HEADERS] = "on_http_response_headers",
-    [ON_HTTP_RESPONSE_BODY] = "on_http_response_body",
-    [ON_HTTP_RESPONSE_TRAILERS] = "on_http_response_trailers",
-    [ON_LOG] = "_on_log",
+enum Answer { NOTHING, BOOLEAN, HTTP_ACTION, TCP_ACTION };
+
+/* The methods of contexts, and what they answer. The first two are functions of the dispatcher. */
+static const struct {
+    const char *name;
+    enum Answer answer;
+} methods[METHODS] = {
+    [ON_CONTEXT_CREATE] = {"on_context_create", NOTHING},
+    [ON_VM_START] = {"on_vm_start", BOOLEAN},
+    [ON_PLUGIN_START] = {"_on_configure", BOOLEAN},
+    [ON_PLUGIN_DONE] = {"_on_done", BOOLEAN},
+    [ON_TICK] = {"on_tick", NOTHING},
+    [ON_QUEUE_READY] = {"on_queue_ready", NOTHING},
+    [ON_FOREIGN_FUNCTION] = {"on_foreign_function", NOTHING},
+    [ON_LOG] = {"_on_log", NOTHING},
+    [ON_DELETE] = {"on_delete", NOTHING},
+    [ON_HTTP_REQUEST_HEADERS] = {"on_http_request_headers", HTTP_ACTION},
+    [ON_HTTP_REQUEST_BODY] = {"on_http_request_body", HTTP_ACTION},
+    [ON_HTTP_REQUEST_TRAILERS] = {"on_http_request_trailers", HTTP_ACTION},
+    [ON_HTTP_REQUEST_METADATA] = {"on_http_request_metadata", HTTP_ACTION},
+    [ON_HTTP_RESPONSE_HEADERS] = {"on_http_response_headers", HTTP_ACTION},
+    [ON_HTTP_RESPONSE_BODY] = {"on_http_response_body", HTTP_ACTION},
+    [ON_HTTP_RESPONSE_TRAILERS] = {"on_http_response_trailers", HTTP_ACTION},
+    [ON_HTTP_RESPONSE_METADATA] = {"on_http_response_metadata", HTTP_ACTION},
+    [ON_NEW_CONNECTION] = {"on_new_connection", TCP_ACTION},
+    [ON_DOWNSTREAM_DATA] = {"on_downstream_data", TCP_ACTION},
+    [ON_DOWNSTREAM_CLOSE] = {"on_downstream_close", NOTHING},
+    [ON_UPSTREAM_DATA] = {"on_upstream_data", TCP_ACTION},
+    [ON_UPSTREAM_CLOSE] = {"on_upstream_close", NOTHING},
+    [ON_HTTP_CALL_RESPONSE] = {"_on_http_call_response", NOTHING},
+    [ON_GRPC_RECEIVE_INITIAL_METADATA] = {"_on_grpc_receive_initial_metadata", NOTHING},
+    [ON_GRPC_RECEIVE] = {"_on_grpc_receive", NOTHING},
+    [ON_GRPC_RECEIVE_TRAILING_METADATA] = {"_on_grpc_receive_trailing_metadata", NOTHING},
+    [ON_GRPC_CLOSE] = {"_on_grpc_close", NOTHING},
 };
 
-static PyObject *methods[METHODS];
+static PyObject *names[METHODS];
+
+Running running;
 
 int intern_method_names(void) {
     for (int i = 0; i < METHODS; i++) {
-        methods[i] = PyUnicode_InternFromString(method_names[i]);
-        if (methods[i] == NULL) return -1;
+        names[i] = PyUnicode_InternFromString(methods[i].name);
+        if (names[i] == NULL) return -1;
     }
     return 0;
 }
 
-static int is_of_stream(enum Method method) {
-    return method >= ON_HTTP_REQUEST_HEADERS && method <= ON_HTTP_RESPONSE_TRAILERS;
-}
+static int is_action(enum Answer answer) { return answer == HTTP_ACTION || answer == TCP_ACTION; }
 
-/* A callback's answer if Python gives none that can be used. */
+/* A callback's answer if Python gives none that can be used: what could slip through is stopped. */
 static int32_t fall_back(enum Method method, uint32_t context_id, int32_t failure) {
     static const char message[] = "a callback failed, and so did the handling of its exception";
     PyErr_Clear();
     proxy_log(LOG_CRITICAL, message, sizeof message - 1);
-    if (is_of_stream(method)) {
-        proxy_set_effective_context(context_id); /* the callback may have turned to another */
-        proxy_send_local_response(500, NULL, 0, NULL, 0, NULL, 0, -1);
-    }
+    if (is_action(methods[method].answer)) proxy_set_effective_context(context_id); /* it may have turned to another */
+    if (methods[method].answer == HTTP_ACTION) proxy_send_local_response(500, NULL, 0, NULL, 0, NULL, 0, -1);
+    if (methods[method].answer == TCP_ACTION) proxy_close_stream(STREAM_DOWNSTREAM);
     return failure;
 }
 
 /* The number in a callback's answer; takes the reference. None means `otherwise`. Sets TypeError for what is none, and
  * for a stream's callback if it is no Action. */
 static int32_t answer(enum Method method, PyObject *result, int32_t otherwise) {
+    enum Answer kind = methods[method].answer;
     long value = otherwise;
-    if (result != Py_None && method != ON_TICK && method != ON_LOG) {
+    if (result != Py_None && kind != NOTHING) {
         value = PyLong_AsLong(result);
         int is_bool = result == Py_True || result == Py_False;
-        if (PyErr_Occurred() || (is_of_stream(method) && (is_bool || (value != ACTION_CONTINUE && value != ACTION_PAUSE)))) {
+        if (PyErr_Occurred() || (is_action(kind) && (is_bool || (value != ACTION_CONTINUE && value != ACTION_PAUSE)))) {
             PyErr_Clear();
-            const char *expected = is_of_stream(method) ? "an Action or None" : "True, False or None";
+            const char *expected = is_action(kind) ? "an Action or None" : "True, False or None";
             PyErr_Format(PyExc_TypeError, "the callback returned %.200R, not %s", result, expected);
         }
     }
@@ -82,7 +122,7 @@ static int32_t answer(enum Method method, PyObject *result, int32_t otherwise) {
 static int32_t handle_exception(PyObject *context, enum Method method, uint32_t context_id, int32_t failure) {
     PyObject *exception = PyErr_GetRaisedException();
     if (exception == NULL) return fall_back(method, context_id, failure);
-    PyObject *result = PyObject_CallFunctionObjArgs(bound.on_exception, context, methods[method], exception, NULL);
+    PyObject *result = PyObject_CallFunctionObjArgs(bound.on_exception, context, names[method], exception, NULL);
     Py_DecRef(exception);
     if (result == NULL) return fall_back(method, context_id, failure);
     int32_t value = answer(method, result, failure);
@@ -98,11 +138,28 @@ static void enter(void) {
     }
 }
 
-/* Call a method of a context. `otherwise` answers for None, and for a context that is None since the plugin does not
- * look at the stream; `failure` for an exception that cannot be handled, and for a context that could not be created.
- * Takes the references of the arguments. */
-static int32_t call(enum Method method, uint32_t context_id, PyObject *first, PyObject *second, int32_t otherwise,
+/* Say which callback runs; the answer goes to `leave`. */
+static Running begin(enum Method method, uint32_t context_id) {
+    Running outer = running;
+    running = (Running){names[method], context_id, context_id};
+    return outer;
+}
+
+static void leave(Running outer) { running = outer; }
+
+enum { MOST_ARGUMENTS = 4 };
+
+typedef PyObject *Arguments[MOST_ARGUMENTS];
+
+static PyObject *number(int32_t value) { return PyLong_FromLong(value); }
+static PyObject *identifier(uint32_t value) { return PyLong_FromUnsignedLong(value); }
+
+/* Call a method of a context with `count` arguments, whose references are taken. `otherwise` answers for None, and for a
+ * context that is None since the plugin does not look at the stream; `failure` for an exception that cannot be handled,
+ * and for a context that could not be created. */
+static int32_t call(enum Method method, uint32_t context_id, Arguments arguments, size_t count, int32_t otherwise,
                     int32_t failure) {
+    Running outer = begin(method, context_id);
     PyObject *key = PyLong_FromUnsignedLong(context_id);
     PyObject *context = key == NULL ? NULL : PyDict_GetItemWithError(bound.contexts, key); /* borrowed */
     int32_t value = otherwise;
@@ -110,81 +167,113 @@ static int32_t call(enum Method method, uint32_t context_id, PyObject *first, Py
         value = fall_back(method, context_id, failure);
     } else if (context != NULL && context != Py_None) {
         Py_IncRef(context);
-        PyObject *slots[] = {NULL, context, first, second};
-        size_t count = 1 + (first != NULL) + (second != NULL);
+        PyObject *slots[MOST_ARGUMENTS + 2] = {NULL, context};
+        for (size_t i = 0; i < count; i++) slots[i + 2] = arguments[i];
         PyObject *result =
-            PyObject_VectorcallMethod(methods[method], slots + 1, count | PY_VECTORCALL_ARGUMENTS_OFFSET, NULL);
+            PyObject_VectorcallMethod(names[method], slots + 1, (count + 1) | PY_VECTORCALL_ARGUMENTS_OFFSET, NULL);
         if (result != NULL) value = answer(method, result, otherwise);
         if (PyErr_Occurred()) value = handle_exception(context, method, context_id, failure);
         Py_DecRef(context);
-    } else if (context == NULL && (is_of_stream(method) || method == ON_PLUGIN_START)) {
+    } else if (context == NULL && (is_action(methods[method].answer) || method == ON_PLUGIN_START)) {
         value = fall_back(method, context_id, failure);
     }
     if (key != NULL) Py_DecRef(key);
-    if (first != NULL) Py_DecRef(first);
-    if (second != NULL) Py_DecRef(second);
+    for (size_t i = 0; i < count; i++)
+        if (arguments[i] != NULL) Py_DecRef(arguments[i]);
+    leave(outer);
     return value;
 }
 
+/* The callbacks of streams with a size and a flag, and those with a number only. */
+
 static int32_t call_stream(enum Method method, uint32_t context_id, int32_t size, int32_t end_of_stream) {
     enter();
-    return call(method, context_id, PyLong_FromLong(size), PyBool_FromLong(end_of_stream), ACTION_CONTINUE, ACTION_PAUSE);
+    Arguments arguments = {number(size), PyBool_FromLong(end_of_stream)};
+    return call(method, context_id, arguments, 2, ACTION_CONTINUE, ACTION_PAUSE);
 }
 
-/* The ABI's marker and allocator. `malloc` and `free` are the C library's own: the host calls malloc while Python is
- * in the middle of a host call, so it must not enter Python. */
+static int32_t call_stream_count(enum Method method, uint32_t context_id, int32_t count) {
+    enter();
+    Arguments arguments = {number(count)};
+    return call(method, context_id, arguments, 1, ACTION_CONTINUE, ACTION_PAUSE);
+}
 
+/* The callbacks that answer nothing. */
+
+static void notify(enum Method method, uint32_t context_id, size_t count, PyObject *first, PyObject *second) {
+    Arguments arguments = {first, second};
+    call(method, context_id, arguments, count, 0, 0);
+}
+
+/* The ABI's marker and allocator. A module exports one marker. `malloc` and `free` are the C library's own: the host
+ * calls malloc while Python is in the middle of a host call, so it must not enter Python. */
+
+void EXPORT(proxy_abi_version_0_1_0)(void) {}
+void EXPORT(proxy_abi_version_0_2_0)(void) {}
 void EXPORT(proxy_abi_version_0_2_1)(void) {}
 
-/* Life of a VM and its plugins */
+/* Life of a VM, its plugins and their streams */
+
+/* A function of the dispatcher in place of a context's method. */
+static int32_t call_dispatcher(enum Method method, PyObject *function, uint32_t context_id, PyObject *second,
+                               int32_t otherwise, int32_t failure) {
+    Running outer = begin(method, context_id);
+    PyObject *arguments[] = {identifier(context_id), second};
+    PyObject *result = NULL;
+    if (arguments[0] != NULL && second != NULL) result = PyObject_Vectorcall(function, arguments, 2, NULL);
+    int32_t value = result != NULL ? answer(method, result, otherwise) : failure;
+    if (PyErr_Occurred()) value = fall_back(method, context_id, failure);
+    if (arguments[0] != NULL) Py_DecRef(arguments[0]);
+    if (second != NULL) Py_DecRef(second);
+    leave(outer);
+    return value;
+}
 
 void EXPORT(proxy_on_context_create)(uint32_t context_id, uint32_t parent_id) {
     enter();
-    PyObject *arguments[] = {PyLong_FromUnsignedLong(context_id), PyLong_FromUnsignedLong(parent_id)};
-    PyObject *result = NULL;
-    if (arguments[0] != NULL && arguments[1] != NULL)
-        result = PyObject_Vectorcall(bound.on_context_create, arguments, 2, NULL);
-    if (result != NULL)
-        Py_DecRef(result);
-    else
-        fall_back(METHODS, context_id, 0);
-    if (arguments[0] != NULL) Py_DecRef(arguments[0]);
-    if (arguments[1] != NULL) Py_DecRef(arguments[1]);
+    call_dispatcher(ON_CONTEXT_CREATE, bound.on_context_create, context_id, identifier(parent_id), 0, 0);
 }
 
 int32_t EXPORT(proxy_on_vm_start)(uint32_t context_id, int32_t configuration_size) {
     enter();
-    PyObject *id = PyLong_FromUnsignedLong(context_id), *size = PyLong_FromLong(configuration_size);
-    PyObject *result = NULL;
-    if (id != NULL && size != NULL) result = PyObject_CallFunctionObjArgs(bound.on_vm_start, id, size, NULL);
-    int32_t value = result != NULL ? answer(METHODS, result, 1) : fall_back(METHODS, context_id, 0);
-    if (id != NULL) Py_DecRef(id);
-    if (size != NULL) Py_DecRef(size);
-    return value;
+    return call_dispatcher(ON_VM_START, bound.on_vm_start, context_id, number(configuration_size), 1, 0);
 }
 
 int32_t EXPORT(proxy_on_configure)(uint32_t context_id, int32_t configuration_size) {
     enter();
-    return call(ON_PLUGIN_START, context_id, PyLong_FromLong(configuration_size), NULL, 1, 0);
+    Arguments arguments = {number(configuration_size)};
+    return call(ON_PLUGIN_START, context_id, arguments, 1, 1, 0);
 }
 
 void EXPORT(proxy_on_tick)(uint32_t context_id) {
     enter();
-    call(ON_TICK, context_id, NULL, NULL, 0, 0);
+    notify(ON_TICK, context_id, 0, NULL, NULL);
+}
+
+void EXPORT(proxy_on_queue_ready)(uint32_t context_id, uint32_t queue_id) {
+    enter();
+    notify(ON_QUEUE_READY, context_id, 1, identifier(queue_id), NULL);
+}
+
+void EXPORT(proxy_on_foreign_function)(uint32_t context_id, uint32_t function_id, int32_t arguments_size) {
+    enter();
+    notify(ON_FOREIGN_FUNCTION, context_id, 2, identifier(function_id), number(arguments_size));
 }
 
 int32_t EXPORT(proxy_on_done)(uint32_t context_id) {
     enter();
-    return call(ON_PLUGIN_DONE, context_id, NULL, NULL, 1, 1);
+    Arguments none = {NULL};
+    return call(ON_PLUGIN_DONE, context_id, none, 0, 1, 1);
 }
 
 void EXPORT(proxy_on_log)(uint32_t context_id) {
     enter();
-    call(ON_LOG, context_id, NULL, NULL, 0, 0);
+    notify(ON_LOG, context_id, 0, NULL, NULL);
 }
 
 void EXPORT(proxy_on_delete)(uint32_t context_id) {
     enter();
+    if (settled.has_on_delete) notify(ON_DELETE, context_id, 0, NULL, NULL);
     PyObject *key = PyLong_FromUnsignedLong(context_id);
     if (key == NULL || PyDict_DelItem(bound.contexts, key) < 0) PyErr_Clear(); /* not in the table: nothing to drop */
     if (key != NULL) Py_DecRef(key);
@@ -201,8 +290,11 @@ int32_t EXPORT(proxy_on_request_body)(uint32_t context_id, int32_t size, int32_t
 }
 
 int32_t EXPORT(proxy_on_request_trailers)(uint32_t context_id, int32_t count) {
-    enter();
-    return call(ON_HTTP_REQUEST_TRAILERS, context_id, PyLong_FromLong(count), NULL, ACTION_CONTINUE, ACTION_PAUSE);
+    return call_stream_count(ON_HTTP_REQUEST_TRAILERS, context_id, count);
+}
+
+int32_t EXPORT(proxy_on_request_metadata)(uint32_t context_id, int32_t count) {
+    return call_stream_count(ON_HTTP_REQUEST_METADATA, context_id, count);
 }
 
 int32_t EXPORT(proxy_on_response_headers)(uint32_t context_id, int32_t count, int32_t end_of_stream) {
@@ -214,8 +306,76 @@ int32_t EXPORT(proxy_on_response_body)(uint32_t context_id, int32_t size, int32_
 }
 
 int32_t EXPORT(proxy_on_response_trailers)(uint32_t context_id, int32_t count) {
+    return call_stream_count(ON_HTTP_RESPONSE_TRAILERS, context_id, count);
+}
+
+int32_t EXPORT(proxy_on_response_metadata)(uint32_t context_id, int32_t count) {
+    return call_stream_count(ON_HTTP_RESPONSE_METADATA, context_id, count);
+}
+
+/* The same where the ABI does not say whether the stream ends: a module for 0.1.0 exports these under the usual names. */
+
+int32_t EXPORT(pyfilter_on_request_headers_0_1_0)(uint32_t context_id, int32_t count) {
+    return call_stream(ON_HTTP_REQUEST_HEADERS, context_id, count, 0);
+}
+
+int32_t EXPORT(pyfilter_on_response_headers_0_1_0)(uint32_t context_id, int32_t count) {
+    return call_stream(ON_HTTP_RESPONSE_HEADERS, context_id, count, 0);
+}
+
+/* TCP streams */
+
+int32_t EXPORT(proxy_on_new_connection)(uint32_t context_id) {
     enter();
-    return call(ON_HTTP_RESPONSE_TRAILERS, context_id, PyLong_FromLong(count), NULL, ACTION_CONTINUE, ACTION_PAUSE);
+    Arguments none = {NULL};
+    return call(ON_NEW_CONNECTION, context_id, none, 0, ACTION_CONTINUE, ACTION_PAUSE);
+}
+
+int32_t EXPORT(proxy_on_downstream_data)(uint32_t context_id, int32_t size, int32_t end_of_stream) {
+    return call_stream(ON_DOWNSTREAM_DATA, context_id, size, end_of_stream);
+}
+
+void EXPORT(proxy_on_downstream_connection_close)(uint32_t context_id, int32_t peer) {
+    enter();
+    notify(ON_DOWNSTREAM_CLOSE, context_id, 1, number(peer), NULL);
+}
+
+int32_t EXPORT(proxy_on_upstream_data)(uint32_t context_id, int32_t size, int32_t end_of_stream) {
+    return call_stream(ON_UPSTREAM_DATA, context_id, size, end_of_stream);
+}
+
+void EXPORT(proxy_on_upstream_connection_close)(uint32_t context_id, int32_t peer) {
+    enter();
+    notify(ON_UPSTREAM_CLOSE, context_id, 1, number(peer), NULL);
+}
+
+/* Replies to HTTP and gRPC calls: all come to the plugin's context. */
+
+void EXPORT(proxy_on_http_call_response)(uint32_t context_id, uint32_t token, int32_t headers, int32_t body_size,
+                                         int32_t trailers) {
+    enter();
+    Arguments arguments = {identifier(token), number(headers), number(body_size), number(trailers)};
+    call(ON_HTTP_CALL_RESPONSE, context_id, arguments, 4, 0, 0);
+}
+
+void EXPORT(proxy_on_grpc_receive_initial_metadata)(uint32_t context_id, uint32_t token, int32_t count) {
+    enter();
+    notify(ON_GRPC_RECEIVE_INITIAL_METADATA, context_id, 2, identifier(token), number(count));
+}
+
+void EXPORT(proxy_on_grpc_receive)(uint32_t context_id, uint32_t token, int32_t size) {
+    enter();
+    notify(ON_GRPC_RECEIVE, context_id, 2, identifier(token), number(size));
+}
+
+void EXPORT(proxy_on_grpc_receive_trailing_metadata)(uint32_t context_id, uint32_t token, int32_t count) {
+    enter();
+    notify(ON_GRPC_RECEIVE_TRAILING_METADATA, context_id, 2, identifier(token), number(count));
+}
+
+void EXPORT(proxy_on_grpc_close)(uint32_t context_id, uint32_t token, int32_t status) {
+    enter();
+    notify(ON_GRPC_CLOSE, context_id, 2, identifier(token), number(status));
 }
 
 /* What the linker's stack guard asks in place of functions that recurse without asking: not 0, with RecursionError set,

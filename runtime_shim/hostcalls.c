@@ -33,8 +33,9 @@ static PyObject *finish(const char *function, uint32_t status) {
     return NULL;
 }
 
-/* An integer argument. The caller checks PyErr_Occurred when it has read all of them. */
+/* Integer arguments. The caller checks PyErr_Occurred when it has read all of them. */
 static int32_t integer(PyObject *value) { return (int32_t)PyLong_AsLong(value); }
+static uint32_t natural(PyObject *value) { return (uint32_t)PyLong_AsUnsignedLong(value); }
 
 /* Bytes of a str or bytes argument: borrowed from `owner`, which the caller releases with `release`. */
 typedef struct {
@@ -96,12 +97,31 @@ static int header_view(PyObject *value, View *out) {
     return 0;
 }
 
+static void release_all(View *views, size_t count) {
+    for (size_t i = 0; i < count; i++) release(&views[i]);
+}
+
+/* The text arguments of a call, in order. On failure nothing is left to release. */
+static int view_all(PyObject *const *values, View *out, size_t count) {
+    for (size_t i = 0; i < count; i++) {
+        if (view(values[i], &out[i]) < 0) {
+            release_all(out, i);
+            return -1;
+        }
+    }
+    return 0;
+}
+
 /* Answers of the host: memory that it took from our malloc. */
 
 static PyObject *take_bytes(char *data, size_t size) {
     PyObject *bytes = PyBytes_FromStringAndSize(data, (Py_ssize_t)size);
     free(data);
     return bytes;
+}
+
+static PyObject *number_or_error(const char *function, uint32_t status, uint32_t number) {
+    return status == STATUS_OK ? PyLong_FromUnsignedLong(number) : finish(function, status);
 }
 
 static PyObject *take_text(char *data, size_t size) {
@@ -126,7 +146,7 @@ HOSTCALL(get_log_level) {
     ARGUMENTS(0);
     int32_t level = 0;
     uint32_t status = proxy_get_log_level(&level);
-    return status == STATUS_OK ? PyLong_FromLong(level) : finish("proxy_get_log_level", status);
+    return number_or_error("proxy_get_log_level", status, (uint32_t)level);
 }
 
 HOSTCALL(get_current_time_nanoseconds) {
@@ -139,18 +159,33 @@ HOSTCALL(get_current_time_nanoseconds) {
 
 HOSTCALL(set_tick_period_milliseconds) {
     ARGUMENTS(1);
-    int32_t period = integer(args[0]);
-    if (PyErr_Occurred()) return NULL;
-    return finish("proxy_set_tick_period_milliseconds", proxy_set_tick_period_milliseconds((uint32_t)period));
+    uint32_t period = natural(args[0]);
+    return PyErr_Occurred() ? NULL
+                            : finish("proxy_set_tick_period_milliseconds", proxy_set_tick_period_milliseconds(period));
 }
 
 /* Contexts and streams */
 
+/* 0 means the context that the callback was made for. */
 HOSTCALL(set_effective_context) {
     ARGUMENTS(1);
-    int32_t context_id = integer(args[0]);
+    uint32_t context_id = natural(args[0]);
     if (PyErr_Occurred()) return NULL;
-    return finish("proxy_set_effective_context", proxy_set_effective_context((uint32_t)context_id));
+    uint32_t status = proxy_set_effective_context(context_id);
+    if (status == STATUS_OK) running.effective = context_id == 0 ? running.calling : context_id;
+    return finish("proxy_set_effective_context", status);
+}
+
+/* Not a host call: what the shim knows about the callback that is running. */
+HOSTCALL(get_effective_context) {
+    ARGUMENTS(0);
+    return PyLong_FromUnsignedLong(running.effective);
+}
+
+/* Not a host call: the name of the method that is running, None outside of callbacks. */
+HOSTCALL(get_callback) {
+    ARGUMENTS(0);
+    return running.callback == NULL ? none() : Py_NewRef(running.callback);
 }
 
 HOSTCALL(done) {
@@ -162,41 +197,55 @@ HOSTCALL(continue_stream) {
     ARGUMENTS(1);
     int32_t type = integer(args[0]);
     if (PyErr_Occurred()) return NULL;
-    return finish("proxy_continue_stream", proxy_continue_stream(type));
+    uint32_t status = proxy_continue_stream(type);
+    if (status == STATUS_UNIMPLEMENTED && type == STREAM_HTTP_REQUEST) status = proxy_continue_request();
+    if (status == STATUS_UNIMPLEMENTED && type == STREAM_HTTP_RESPONSE) status = proxy_continue_response();
+    return finish("proxy_continue_stream", status);
 }
 
 HOSTCALL(close_stream) {
     ARGUMENTS(1);
     int32_t type = integer(args[0]);
-    if (PyErr_Occurred()) return NULL;
-    return finish("proxy_close_stream", proxy_close_stream(type));
+    return PyErr_Occurred() ? NULL : finish("proxy_close_stream", proxy_close_stream(type));
+}
+
+HOSTCALL(clear_route_cache) {
+    ARGUMENTS(0);
+    return finish("proxy_clear_route_cache", proxy_clear_route_cache());
 }
 
 /* (status, details, body, serialized headers, gRPC status) */
 HOSTCALL(send_local_response) {
     ARGUMENTS(5);
-    View details = {0}, body = {0}, headers = {0};
-    PyObject *result = NULL;
-    int32_t code = integer(args[0]), grpc_status = integer(args[4]);
-    if (!PyErr_Occurred() && view(args[1], &details) == 0 && view(args[2], &body) == 0 && view(args[3], &headers) == 0)
-        result = finish("proxy_send_local_response",
-                        proxy_send_local_response((uint32_t)code, details.data, details.size, body.data, body.size,
-                                                  headers.data, headers.size, grpc_status));
-    release(&details);
-    release(&body);
-    release(&headers);
-    return result;
+    View texts[3];
+    uint32_t code = natural(args[0]);
+    int32_t grpc_status = integer(args[4]);
+    if (PyErr_Occurred() || view_all(args + 1, texts, 3) < 0) return NULL;
+    uint32_t status = proxy_send_local_response(code, texts[0].data, texts[0].size, texts[1].data, texts[1].size,
+                                                texts[2].data, texts[2].size, grpc_status);
+    release_all(texts, 3);
+    return finish("proxy_send_local_response", status);
 }
 
 /* Buffers */
+
+/* A configuration is a buffer, except in 0.1.0, which has a function for the one that is being set. */
+static uint32_t read_buffer(int32_t type, size_t start, size_t max_size, char **data, size_t *size) {
+    if (type == BUFFER_VM_CONFIGURATION || type == BUFFER_PLUGIN_CONFIGURATION) {
+        uint32_t status = proxy_get_configuration(data, size);
+        if (status != STATUS_UNIMPLEMENTED) return status;
+    }
+    return proxy_get_buffer_bytes(type, start, max_size, data, size);
+}
 
 HOSTCALL(get_buffer_bytes) {
     ARGUMENTS(3);
     char *data = NULL;
     size_t size = 0;
-    int32_t type = integer(args[0]), start = integer(args[1]), max_size = integer(args[2]);
+    int32_t type = integer(args[0]);
+    uint32_t start = natural(args[1]), max_size = natural(args[2]);
     if (PyErr_Occurred()) return NULL;
-    uint32_t status = proxy_get_buffer_bytes(type, (size_t)start, (size_t)max_size, &data, &size);
+    uint32_t status = read_buffer(type, start, max_size, &data, &size);
     return status == STATUS_OK ? take_bytes(data, size) : finish("proxy_get_buffer_bytes", status);
 }
 
@@ -207,15 +256,16 @@ HOSTCALL(get_buffer_size) {
     int32_t type = integer(args[0]);
     if (PyErr_Occurred()) return NULL;
     uint32_t status = proxy_get_buffer_status(type, &size, &flags);
-    return status == STATUS_OK ? PyLong_FromUnsignedLong(size) : finish("proxy_get_buffer_status", status);
+    return number_or_error("proxy_get_buffer_status", status, size);
 }
 
 HOSTCALL(set_buffer_bytes) {
     ARGUMENTS(4);
     View data;
-    int32_t type = integer(args[0]), start = integer(args[1]), size = integer(args[2]);
+    int32_t type = integer(args[0]);
+    uint32_t start = natural(args[1]), size = natural(args[2]);
     if (PyErr_Occurred() || view(args[3], &data) < 0) return NULL;
-    uint32_t status = proxy_set_buffer_bytes(type, (size_t)start, (size_t)size, data.data, data.size);
+    uint32_t status = proxy_set_buffer_bytes(type, start, size, data.data, data.size);
     release(&data);
     return finish("proxy_set_buffer_bytes", status);
 }
@@ -228,7 +278,7 @@ HOSTCALL(get_header_map_size) {
     int32_t map = integer(args[0]);
     if (PyErr_Occurred()) return NULL;
     uint32_t status = proxy_get_header_map_size(map, &size);
-    return status == STATUS_OK ? PyLong_FromUnsignedLong(size) : finish("proxy_get_header_map_size", status);
+    return number_or_error("proxy_get_header_map_size", status, size);
 }
 
 /* The map as the host serializes it; the SDK's `_serialization` reads it. */
@@ -262,6 +312,7 @@ HOSTCALL(get_header_map_value) {
     if (PyErr_Occurred() || view(args[1], &key) < 0) return NULL;
     uint32_t status = proxy_get_header_map_value(map, key.data, key.size, &value, &size);
     release(&key);
+    if (status == STATUS_OK && size == 0 && settled.missing_header_is_empty) return none();
     if (status == STATUS_OK) return take_text(value, size);
     return status == STATUS_NOT_FOUND ? none() : finish("proxy_get_header_map_value", status);
 }
@@ -318,35 +369,210 @@ HOSTCALL(get_property) {
 
 HOSTCALL(set_property) {
     ARGUMENTS(2);
-    View path, value;
-    if (view(args[0], &path) < 0) return NULL;
-    if (view(args[1], &value) < 0) {
-        release(&path);
-        return NULL;
-    }
-    uint32_t status = proxy_set_property(path.data, path.size, value.data, value.size);
-    release(&path);
-    release(&value);
+    View texts[2]; /* path, value */
+    if (view_all(args, texts, 2) < 0) return NULL;
+    uint32_t status = proxy_set_property(texts[0].data, texts[0].size, texts[1].data, texts[1].size);
+    release_all(texts, 2);
     return finish("proxy_set_property", status);
 }
 
 HOSTCALL(call_foreign_function) {
     ARGUMENTS(2);
-    View name, arguments;
+    View texts[2]; /* name, arguments */
     char *data = NULL;
     size_t size = 0;
-    if (view(args[0], &name) < 0) return NULL;
-    if (view(args[1], &arguments) < 0) {
-        release(&name);
-        return NULL;
-    }
-    uint32_t status =
-        proxy_call_foreign_function(name.data, name.size, arguments.data, arguments.size, &data, &size);
-    release(&name);
-    release(&arguments);
+    if (view_all(args, texts, 2) < 0) return NULL;
+    uint32_t status = proxy_call_foreign_function(texts[0].data, texts[0].size, texts[1].data, texts[1].size, &data, &size);
+    release_all(texts, 2);
     if (status == STATUS_OK) return take_bytes(data, size);
     free(data);
     return finish("proxy_call_foreign_function", status);
+}
+
+/* HTTP and gRPC calls */
+
+/* (cluster, headers, body, trailers, timeout in ms) → token */
+HOSTCALL(http_call) {
+    ARGUMENTS(5);
+    View texts[4];
+    uint32_t token = 0, timeout = natural(args[4]);
+    if (PyErr_Occurred() || view_all(args, texts, 4) < 0) return NULL;
+    uint32_t status = proxy_http_call(texts[0].data, texts[0].size, texts[1].data, texts[1].size, texts[2].data,
+                                      texts[2].size, texts[3].data, texts[3].size, timeout, &token);
+    release_all(texts, 4);
+    return number_or_error("proxy_http_call", status, token);
+}
+
+/* (service, service name, method, initial metadata, message, timeout in ms) → token */
+HOSTCALL(grpc_call) {
+    ARGUMENTS(6);
+    View texts[5];
+    uint32_t token = 0, timeout = natural(args[5]);
+    if (PyErr_Occurred() || view_all(args, texts, 5) < 0) return NULL;
+    uint32_t status =
+        proxy_grpc_call(texts[0].data, texts[0].size, texts[1].data, texts[1].size, texts[2].data, texts[2].size,
+                        texts[3].data, texts[3].size, texts[4].data, texts[4].size, timeout, &token);
+    release_all(texts, 5);
+    return number_or_error("proxy_grpc_call", status, token);
+}
+
+/* (service, service name, method, initial metadata) → token */
+HOSTCALL(grpc_stream) {
+    ARGUMENTS(4);
+    View texts[4];
+    uint32_t token = 0;
+    if (view_all(args, texts, 4) < 0) return NULL;
+    uint32_t status = proxy_grpc_stream(texts[0].data, texts[0].size, texts[1].data, texts[1].size, texts[2].data,
+                                        texts[2].size, texts[3].data, texts[3].size, &token);
+    release_all(texts, 4);
+    return number_or_error("proxy_grpc_stream", status, token);
+}
+
+/* (token, message, end of stream) */
+HOSTCALL(grpc_send) {
+    ARGUMENTS(3);
+    View message;
+    uint32_t token = natural(args[0]);
+    int32_t end_of_stream = integer(args[2]);
+    if (PyErr_Occurred() || view(args[1], &message) < 0) return NULL;
+    uint32_t status = proxy_grpc_send(token, message.data, message.size, end_of_stream);
+    release(&message);
+    return finish("proxy_grpc_send", status);
+}
+
+HOSTCALL(grpc_close) {
+    ARGUMENTS(1);
+    uint32_t token = natural(args[0]);
+    return PyErr_Occurred() ? NULL : finish("proxy_grpc_close", proxy_grpc_close(token));
+}
+
+HOSTCALL(grpc_cancel) {
+    ARGUMENTS(1);
+    uint32_t token = natural(args[0]);
+    return PyErr_Occurred() ? NULL : finish("proxy_grpc_cancel", proxy_grpc_cancel(token));
+}
+
+/* A tuple of two; takes their references. NULL if one of them is. */
+static PyObject *pair(PyObject *first, PyObject *second) {
+    PyObject *result = first != NULL && second != NULL ? PyTuple_Pack(2, first, second) : NULL;
+    if (first != NULL) Py_DecRef(first);
+    if (second != NULL) Py_DecRef(second);
+    return result;
+}
+
+/* (code, message) */
+HOSTCALL(get_status) {
+    ARGUMENTS(0);
+    uint32_t code = 0;
+    char *message = NULL;
+    size_t size = 0;
+    uint32_t status = proxy_get_status(&code, &message, &size);
+    if (status != STATUS_OK) return finish("proxy_get_status", status);
+    return pair(PyLong_FromUnsignedLong(code), take_text(message, size));
+}
+
+/* Shared data and queues */
+
+/* key → (value, cas) */
+HOSTCALL(get_shared_data) {
+    ARGUMENTS(1);
+    View key;
+    char *value = NULL;
+    size_t size = 0;
+    uint32_t cas = 0;
+    if (view(args[0], &key) < 0) return NULL;
+    uint32_t status = proxy_get_shared_data(key.data, key.size, &value, &size, &cas);
+    release(&key);
+    if (status != STATUS_OK) return finish("proxy_get_shared_data", status);
+    return pair(take_bytes(value, size), PyLong_FromUnsignedLong(cas));
+}
+
+/* (key, value, cas) */
+HOSTCALL(set_shared_data) {
+    ARGUMENTS(3);
+    View texts[2];
+    uint32_t cas = natural(args[2]);
+    if (PyErr_Occurred() || view_all(args, texts, 2) < 0) return NULL;
+    uint32_t status = proxy_set_shared_data(texts[0].data, texts[0].size, texts[1].data, texts[1].size, cas);
+    release_all(texts, 2);
+    return finish("proxy_set_shared_data", status);
+}
+
+HOSTCALL(register_shared_queue) {
+    ARGUMENTS(1);
+    View name;
+    uint32_t id = 0;
+    if (view(args[0], &name) < 0) return NULL;
+    uint32_t status = proxy_register_shared_queue(name.data, name.size, &id);
+    release(&name);
+    return number_or_error("proxy_register_shared_queue", status, id);
+}
+
+/* (VM id, name) → queue id */
+HOSTCALL(resolve_shared_queue) {
+    ARGUMENTS(2);
+    View texts[2];
+    uint32_t id = 0;
+    if (view_all(args, texts, 2) < 0) return NULL;
+    uint32_t status = proxy_resolve_shared_queue(texts[0].data, texts[0].size, texts[1].data, texts[1].size, &id);
+    release_all(texts, 2);
+    return number_or_error("proxy_resolve_shared_queue", status, id);
+}
+
+HOSTCALL(enqueue_shared_queue) {
+    ARGUMENTS(2);
+    View data;
+    uint32_t id = natural(args[0]);
+    if (PyErr_Occurred() || view(args[1], &data) < 0) return NULL;
+    uint32_t status = proxy_enqueue_shared_queue(id, data.data, data.size);
+    release(&data);
+    return finish("proxy_enqueue_shared_queue", status);
+}
+
+HOSTCALL(dequeue_shared_queue) {
+    ARGUMENTS(1);
+    char *data = NULL;
+    size_t size = 0;
+    uint32_t id = natural(args[0]);
+    if (PyErr_Occurred()) return NULL;
+    uint32_t status = proxy_dequeue_shared_queue(id, &data, &size);
+    return status == STATUS_OK ? take_bytes(data, size) : finish("proxy_dequeue_shared_queue", status);
+}
+
+/* Metrics */
+
+HOSTCALL(define_metric) {
+    ARGUMENTS(2);
+    View name;
+    uint32_t id = 0;
+    int32_t type = integer(args[0]);
+    if (PyErr_Occurred() || view(args[1], &name) < 0) return NULL;
+    uint32_t status = proxy_define_metric(type, name.data, name.size, &id);
+    release(&name);
+    return number_or_error("proxy_define_metric", status, id);
+}
+
+HOSTCALL(increment_metric) {
+    ARGUMENTS(2);
+    uint32_t id = natural(args[0]);
+    int64_t offset = PyLong_AsLongLong(args[1]);
+    return PyErr_Occurred() ? NULL : finish("proxy_increment_metric", proxy_increment_metric(id, offset));
+}
+
+HOSTCALL(record_metric) {
+    ARGUMENTS(2);
+    uint32_t id = natural(args[0]);
+    uint64_t value = PyLong_AsUnsignedLongLong(args[1]);
+    return PyErr_Occurred() ? NULL : finish("proxy_record_metric", proxy_record_metric(id, value));
+}
+
+HOSTCALL(get_metric) {
+    ARGUMENTS(1);
+    uint64_t value = 0;
+    uint32_t id = natural(args[0]);
+    if (PyErr_Occurred()) return NULL;
+    uint32_t status = proxy_get_metric(id, &value);
+    return status == STATUS_OK ? PyLong_FromUnsignedLongLong(value) : finish("proxy_get_metric", status);
 }
 
 /* WASI */
@@ -386,9 +612,12 @@ PyMethodDef hostcall_methods[] = {
     METHOD(get_current_time_nanoseconds, "get_current_time_nanoseconds() -> int"),
     METHOD(set_tick_period_milliseconds, "set_tick_period_milliseconds(period)"),
     METHOD(set_effective_context, "set_effective_context(context_id)"),
+    METHOD(get_effective_context, "get_effective_context() -> int"),
+    METHOD(get_callback, "get_callback() -> str | None"),
     METHOD(done, "done()"),
     METHOD(continue_stream, "continue_stream(stream_type)"),
     METHOD(close_stream, "close_stream(stream_type)"),
+    METHOD(clear_route_cache, "clear_route_cache()"),
     METHOD(send_local_response, "send_local_response(status, details, body, headers, grpc_status)"),
     METHOD(get_buffer_bytes, "get_buffer_bytes(buffer_type, start, max_size) -> bytes"),
     METHOD(get_buffer_size, "get_buffer_size(buffer_type) -> int"),
@@ -403,6 +632,23 @@ PyMethodDef hostcall_methods[] = {
     METHOD(get_property, "get_property(path) -> bytes | None"),
     METHOD(set_property, "set_property(path, value)"),
     METHOD(call_foreign_function, "call_foreign_function(name, arguments) -> bytes"),
+    METHOD(http_call, "http_call(cluster, headers, body, trailers, timeout) -> int"),
+    METHOD(grpc_call, "grpc_call(service, service_name, method, initial_metadata, message, timeout) -> int"),
+    METHOD(grpc_stream, "grpc_stream(service, service_name, method, initial_metadata) -> int"),
+    METHOD(grpc_send, "grpc_send(token, message, end_of_stream)"),
+    METHOD(grpc_close, "grpc_close(token)"),
+    METHOD(grpc_cancel, "grpc_cancel(token)"),
+    METHOD(get_status, "get_status() -> tuple[int, str]"),
+    METHOD(get_shared_data, "get_shared_data(key) -> tuple[bytes, int]"),
+    METHOD(set_shared_data, "set_shared_data(key, value, cas)"),
+    METHOD(register_shared_queue, "register_shared_queue(name) -> int"),
+    METHOD(resolve_shared_queue, "resolve_shared_queue(vm_id, name) -> int"),
+    METHOD(enqueue_shared_queue, "enqueue_shared_queue(queue_id, data)"),
+    METHOD(dequeue_shared_queue, "dequeue_shared_queue(queue_id) -> bytes"),
+    METHOD(define_metric, "define_metric(type, name) -> int"),
+    METHOD(increment_metric, "increment_metric(metric_id, offset)"),
+    METHOD(record_metric, "record_metric(metric_id, value)"),
+    METHOD(get_metric, "get_metric(metric_id) -> int"),
     METHOD(environ, "environ() -> list[bytes]"),
     {0},
 };

@@ -2,6 +2,7 @@
 #include "shim.h"
 
 struct Bound bound;
+struct Settled settled;
 
 /* bind(contexts, on_context_create, on_vm_start, on_exception, status_error, build): called once, by `_dispatcher`. */
 static PyObject *bind(PyObject *self, PyObject *const *args, Py_ssize_t nargs) {
@@ -13,12 +14,22 @@ static PyObject *bind(PyObject *self, PyObject *const *args, Py_ssize_t nargs) {
     return intern_method_names() < 0 ? NULL : Py_NewRef(Py_None);
 }
 
+/* settle(missing_header_is_empty, has_on_delete): called at the end of a build. */
+static PyObject *settle(PyObject *self, PyObject *const *args, Py_ssize_t nargs) {
+    if (nargs != 2) return PyErr_Format(PyExc_TypeError, "settle takes 2 arguments, %zd were given", nargs);
+    settled = (struct Settled){PyObject_IsTrue(args[0]) == 1, PyObject_IsTrue(args[1]) == 1};
+    return Py_NewRef(Py_None);
+}
 
 static int add_hostcalls(PyObject *module) { return PyModule_AddFunctions(module, hostcall_methods); }
 
 enum { Py_mod_exec = 2 };
 
-static PyMethodDef methods[] = {{"bind", bind, METH_FASTCALL, "bind(…): register the dispatcher"}, {0}};
+static PyMethodDef methods[] = {
+    {"bind", bind, METH_FASTCALL, "bind(…): register the dispatcher"},
+    {"settle", settle, METH_FASTCALL, "settle(missing_header_is_empty, has_on_delete)"},
+    {0},
+};
 static PyModuleDef_Slot slots[] = {{Py_mod_exec, add_hostcalls}, {0}};
 static PyModuleDef module = {.ob_refcnt = 1, .m_name = "pywasmfilter._shim", .m_methods = methods, .m_slots = slots};
 

@@ -70,6 +70,10 @@ PyObject *PyLong_FromLong(long value);
 PyObject *PyLong_FromUnsignedLong(unsigned long value);
 PyObject *PyLong_FromUnsignedLongLong(unsigned long long value);
 long PyLong_AsLong(PyObject *object);
+unsigned long PyLong_AsUnsignedLong(PyObject *object);
+long long PyLong_AsLongLong(PyObject *object);
+unsigned long long PyLong_AsUnsignedLongLong(PyObject *object);
+int PyObject_IsTrue(PyObject *object);
 
 PyObject *PyBytes_FromStringAndSize(const char *data, Py_ssize_t size);
 int PyBytes_AsStringAndSize(PyObject *bytes, char **data, Py_ssize_t *size);

@@ -29,6 +29,21 @@ extern struct Bound {
     PyObject *build;             /* (request bytes) → None: only called while a module is built */
 } bound;
 
+/* What the build of a module settles about it. */
+extern struct Settled {
+    int missing_header_is_empty; /* ABI 0.1.0: hosts answer OK and nothing for a header that is not there */
+    int has_on_delete;           /* some context wants to hear of proxy_on_delete */
+} settled;
+
+/* The callback that is running. A host call can make the host call back, so callbacks nest. */
+typedef struct {
+    PyObject *callback; /* the method's name, borrowed; NULL outside of callbacks */
+    uint32_t calling;   /* the context it was made for */
+    uint32_t effective; /* the context that host calls act on */
+} Running;
+
+extern Running running;
+
 extern PyMethodDef hostcall_methods[];
 
 /* Intern the names of the methods that callbacks.c calls; -1 with an exception set on failure. */

@@ -11,7 +11,7 @@ import marshal
 import sys
 from importlib import import_module
 
-from .. import _abi, _traceback, registry
+from .. import _abi, _callbacks, _traceback, registry
 from . import codecs, environment, importer
 
 TYPE_CHECKING = False
@@ -37,10 +37,10 @@ def _drop_foreign_modules() -> None:
 def build(request: bytes) -> None:
     """Entry: `request` is a dict with "modules", the names to import in order, "include", further ones to keep,
     "not_followed", top-level names that an import in the standard library itself does not bring in, and "record",
-    whether to report what was compiled.
+    whether to report what was compiled. "abi" is the version of the ABI that the image was linked for.
 
-    The report is sent to the foreign function `pyfilter.report`: a dict with "plugins", "callbacks", "modules" and
-    "compiled", or "error".
+    The report is sent to the foreign function `pyfilter.report`: a dict with "plugins", "registered" (by each module
+    that was to be imported), "callbacks", "modules" and "compiled", or "error".
     """
     _abi.building = True
     _drop_foreign_modules()
@@ -54,7 +54,9 @@ def build(request: bytes) -> None:
         for name in wanted["include"]:
             _include(name)
         _freeze_later_imports(frozenset(wanted["not_followed"]))
-        report = {**registry.describe(), "modules": _modules(), "compiled": importer.record}
+        _abi.host.settle(wanted.get("abi") == "0.1.0", _callbacks.some_on_delete())  # type: ignore[attr-defined]  # the shim's
+        registered = {name: importer.loaded[name].plugins for name in wanted["modules"]}
+        report = {**registry.describe(), "registered": registered, "modules": _modules(), "compiled": importer.record}
     except BaseException as exception:  # noqa: BLE001  # whatever the user's code raises is the build's result
         report = {"error": _error(exception)}
     _abi.host.call_foreign_function("pyfilter.report", marshal.dumps(report, 2))

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import sys
 
-from .. import _abi, _dispatcher, _traceback, exceptions
+from .. import _abi, _dispatcher, _state, _traceback, exceptions
 from . import build, environment
 
 _STANDARD_LIBRARY = "/python"
@@ -44,7 +44,7 @@ def make() -> None:
     environment.install()
     _dispatcher.before_start.append(environment.prepare_vm)
     _abi.host.bind(  # type: ignore[attr-defined]  # only the shim has it
-        _dispatcher.contexts,
+        _state.contexts,
         _dispatcher.on_context_create,
         _dispatcher.on_vm_start,
         _dispatcher.on_exception,

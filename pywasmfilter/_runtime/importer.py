@@ -11,7 +11,7 @@ import marshal
 import sys
 from _frozen_importlib import ModuleSpec
 
-from .. import _abi
+from .. import _abi, registry
 from . import codecs
 
 TYPE_CHECKING = False
@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 class Found:
     """A module that can be imported: where it came from and, unless it is a namespace package, its code.
 
-    `imports` and `codecs` say what it may need later; they are there while building only.
+    `imports` and `codecs` say what it may need later; they are there while building only. So is `plugins`: the names
+    that were registered while the module was imported, by itself or by what it imported.
     """
 
     def __init__(self, origin: str, is_package: bool, code: CodeType | None, imports: list[Import]) -> None:
@@ -33,6 +34,7 @@ class Found:
         self.code = code
         self.imports = imports
         self.codecs: frozenset[str] = frozenset()
+        self.plugins: list[str] = []
 
     @property
     def is_standard(self) -> bool:
@@ -86,11 +88,13 @@ class Importer:
         """Run the module's code in it."""
         name = module.__name__
         found = frozen[name]
+        before = len(registry.plugins)
         if found.code is not None:
             exec(found.code, module.__dict__)  # noqa: S102  # this is what a loader does
         del frozen[name]
         if _abi.building:
             found.code = None
+            found.plugins = list(registry.plugins)[before:]
             loaded[name] = found
         if name in after_import:
             after_import[name](module)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pywasmfilter import _abi, _dispatcher, registry
+from pywasmfilter import _abi, _dispatcher, _state, registry
 from pywasmfilter._serialization import decode_pairs, encode_pairs
 from pywasmfilter.contexts import VMContext
 from pywasmfilter.exceptions import raise_for_status
@@ -125,6 +125,6 @@ def nothing_registered(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(_dispatcher._VM, "context", None)
     monkeypatch.setattr(_dispatcher._VM, "answer", True)
     monkeypatch.setattr(_dispatcher._VM, "started", False)
-    _dispatcher.contexts.clear()
+    _state.contexts.clear()
     yield
-    _dispatcher.contexts.clear()
+    _state.contexts.clear()

@@ -19,7 +19,8 @@ from pywasmfilter import (
     plugin,
     vm,
 )
-from pywasmfilter._dispatcher import contexts, on_context_create, on_exception, on_vm_start
+from pywasmfilter._dispatcher import on_context_create, on_exception, on_vm_start
+from pywasmfilter._state import contexts
 from tests.sdk.conftest import MemoryHost
 
 REFUSED: list[object] = [(500, "pywasmfilter_exception", "Internal Server Error", [], -1)]

@@ -1,0 +1,402 @@
+"""Calls from a filter to other services: HTTP calls, gRPC calls and gRPC streams through the proxy's own clusters.
+
+The proxy answers later, and always to the plugin's context. What is kept here finds the way back: a reply reaches the
+context that made the call, with that context as the effective one, so that what the reply does to "the request" is done
+to the right one. If that context is gone meanwhile, the reply is dropped.
+"""
+
+from __future__ import annotations
+
+from . import _abi
+from ._protobuf import field
+from ._serialization import decode_pairs, encode_pairs
+from ._state import contexts
+from .exceptions import HostcallError, MisuseError
+from .headers import as_text
+from .types import BufferType, MapType, StreamType
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from typing import Any, TypeVar
+
+    Text = str | bytes
+    Pairs = Iterable[tuple[Text, Text]]
+    M = TypeVar("M")
+
+
+class Callout:
+    """A call that is on its way, or a stream that is open: who made it, in which phase of its stream, and who hears."""
+
+    __slots__ = ("context", "handler", "stream_type")
+
+    def __init__(self, context: Any, handler: Any, stream_type: StreamType | None) -> None:
+        self.context: Any = context
+        self.handler = handler
+        self.stream_type = stream_type
+
+
+pending: dict[int, Callout] = {}
+"""Token → call. Tokens are unique in a VM."""
+
+delivering: Callout | None = None
+"""The call whose reply is being handled, or was when an exception left its handler."""
+
+
+def dispatch_http_call(
+    cluster: Text,
+    headers: Pairs,
+    callback: Callable[[int, int, int], object],
+    *,
+    body: Text = b"",
+    trailers: Pairs = (),
+    timeout_milliseconds: int = 5000,
+) -> int:
+    """Send an HTTP request to a cluster of the proxy (`proxy_http_call`). Returns the call's token.
+
+    `cluster` is the cluster's name; `headers` hold `:method`, `:path` and `:authority`. Envoy sends no trailers.
+    `timeout_milliseconds` 0 means no limit.
+
+    `callback(num_headers, body_size, num_trailers)` is called once when the response has come; in it
+    `get_http_call_response_headers`, `…_body` and `…_trailers` read it. `num_headers` 0 means that the call failed;
+    what times out or finds no server usually arrives as a response of the proxy's own, with status 503 or 504.
+
+    Allowed in every callback of a context, not while one is being created. Raises BadArgument for an unknown cluster
+    or a missing header, InternalFailure if the call failed at once (no callback comes then).
+    """
+    callout = _callout("proxy_http_call", callback)
+    token = _abi.host.http_call(
+        cluster, encode_pairs(headers), body, encode_pairs(trailers), _timeout(timeout_milliseconds)
+    )
+    pending[token] = callout
+    return token
+
+
+def on_http_call_response(token: int, num_headers: int, body_size: int, num_trailers: int) -> None:
+    """proxy_on_http_call_response"""
+    callout = _arrived(pending.pop(token, None))
+    if callout is not None:
+        callout.handler(num_headers, body_size, num_trailers)
+        _delivered()
+
+
+# gRPC
+
+
+class GrpcReply:
+    """What a unary gRPC call came to."""
+
+    __slots__ = ("details", "message", "status")
+
+    def __init__(self, status: int, details: str, message: bytes) -> None:
+        self.status = status
+        """The status code, 0 for success (`GrpcStatus`)."""
+        self.details = details
+        """What the server, or the proxy, says about a failure."""
+        self.message = message
+        """The serialized reply; b"" for a failure."""
+
+    def parse(self, message_class: type[M]) -> M:
+        """The reply as a message of a class that protoc generated; raises what its FromString raises."""
+        parsed: M = message_class.FromString(self.message)  # type: ignore[attr-defined]  # protobuf's, seen by no one
+        return parsed
+
+
+def dispatch_grpc_call(
+    cluster: Text,
+    service: str,
+    method: str,
+    message: object,
+    callback: Callable[[GrpcReply], object],
+    *,
+    initial_metadata: Pairs = (),
+    timeout_milliseconds: int = 5000,
+) -> int:
+    """Make a unary gRPC call (`proxy_grpc_call`). Returns the call's token, for `grpc_cancel`.
+
+    `cluster` is a cluster's name, or the bytes of a serialized `envoy.config.core.v3.GrpcService`. `service` is the
+    full name, such as "grpc.health.v1.Health", `method` the short one. `message` is serialized bytes, or a message
+    with `SerializeToString`. `timeout_milliseconds` 0 means no limit. `callback(reply)` is called once.
+
+    Allowed in every callback of a context, not while one is being created. Raises ParseFailure for an unknown cluster,
+    InternalFailure if the call failed at once (no callback comes then).
+    """
+    callout = _callout("proxy_grpc_call", callback)
+    token = _abi.host.grpc_call(
+        _grpc_service(cluster),
+        service,
+        method,
+        encode_pairs(initial_metadata),
+        _serialized(message),
+        _timeout(timeout_milliseconds),
+    )
+    pending[token] = callout
+    return token
+
+
+class GrpcStream:
+    """A bidirectional gRPC stream. Override the callbacks, and open it with `open_grpc_stream`.
+
+    The callbacks run with the context that opened the stream as the effective one. If that context ends first, the
+    stream is cancelled at its next event.
+    """
+
+    token: int | None = None
+    """The stream's token while it is open."""
+
+    _busy = False
+
+    def on_initial_metadata(self, metadata: list[tuple[str, str]]) -> None:
+        """The server's first metadata has come (`proxy_on_grpc_receive_initial_metadata`)."""
+
+    def on_message(self, message: bytes) -> None:
+        """A message has come (`proxy_on_grpc_receive`)."""
+
+    def on_trailing_metadata(self, metadata: list[tuple[str, str]]) -> None:
+        """The server's last metadata has come (`proxy_on_grpc_receive_trailing_metadata`)."""
+
+    def on_close(self, status: int, details: str) -> None:
+        """The stream has ended, with a status of `GrpcStatus`; nothing comes after it (`proxy_on_grpc_close`)."""
+
+    def send(self, message: object, end_of_stream: bool = False) -> None:
+        """Send serialized bytes, or a message with `SerializeToString` (`proxy_grpc_send`).
+
+        `end_of_stream` says that no message follows. Raises MisuseError if the stream is not open.
+        """
+        self._guarded(_abi.host.grpc_send, self._open_token(), _serialized(message), end_of_stream)
+
+    def close(self) -> None:
+        """Say that no message follows; the server's still come (`proxy_grpc_close`). MisuseError if it is not open."""
+        self._guarded(_abi.host.grpc_close, self._open_token())
+
+    def cancel(self) -> None:
+        """End the stream at once; no callback follows (`proxy_grpc_cancel`). Does nothing if it is not open."""
+        if self.token is not None:
+            grpc_cancel(self.token)
+
+    def _open_token(self) -> int:
+        if self.token is None:
+            raise MisuseError("this gRPC stream is not open: it was not opened yet, or has ended")
+        return self.token
+
+    def _guarded(self, call: Callable[..., None], *arguments: object) -> None:
+        """Make a host call in which the proxy may report metadata at once; the stream hears of it afterwards.
+
+        A stream that fails inside `proxy_grpc_send` is such a case. Its owner must not be called in the middle of its
+        own call.
+        """
+        self._busy, self._late = True, []
+        try:
+            call(*arguments)
+        finally:
+            self._busy = False
+        for callback, metadata in self._late:
+            callback(metadata)
+
+    def _metadata(self, callback: Callable[[list[tuple[str, str]]], None], map_type: MapType) -> None:
+        metadata = _pairs(map_type)
+        if self._busy:
+            self._late.append((callback, metadata))
+        else:
+            callback(metadata)
+
+    _late: list[tuple[Callable[[list[tuple[str, str]]], None], list[tuple[str, str]]]]
+
+
+def open_grpc_stream(
+    cluster: Text, service: str, method: str, stream: GrpcStream, *, initial_metadata: Pairs = ()
+) -> None:
+    """Open a gRPC stream (`proxy_grpc_stream`); `stream` hears what comes. Arguments as for `dispatch_grpc_call`.
+
+    Allowed in every callback of a context, not while one is being created. Raises ParseFailure for an unknown cluster,
+    InternalFailure if it failed at once, MisuseError for a stream that is open already.
+    """
+    if stream.token is not None:
+        raise MisuseError("this gRPC stream is open already")
+    callout = _callout("proxy_grpc_stream", stream.on_message)
+    callout.handler = stream
+    token = _abi.host.grpc_stream(_grpc_service(cluster), service, method, encode_pairs(initial_metadata))
+    stream.token = token
+    pending[token] = callout
+
+
+def grpc_send(token: int, message: object, end_of_stream: bool = False) -> None:
+    """Send a message on a stream by its token (`proxy_grpc_send`); see `GrpcStream.send`."""
+    _abi.host.grpc_send(token, _serialized(message), end_of_stream)
+
+
+def grpc_close(token: int) -> None:
+    """Half-close a stream by its token, or cancel a call (`proxy_grpc_close`); see `GrpcStream.close`."""
+    _abi.host.grpc_close(token)
+
+
+def grpc_cancel(token: int) -> None:
+    """Cancel a call or a stream by its token; no callback follows (`proxy_grpc_cancel`)."""
+    _forget(token)
+    _abi.host.grpc_cancel(token)
+
+
+def get_status() -> tuple[int, str]:
+    """Code and message of what failed last in this plugin (`proxy_get_status`). GrpcReply has them for gRPC calls.
+
+    A success does not reset it.
+    """
+    return _abi.host.get_status()
+
+
+# The proxy makes some of these callbacks in the middle of `proxy_grpc_stream`, or for a call that failed at once, with
+# a token that nobody was told: those are not in `pending`, and nobody waits for them.
+
+
+def on_grpc_receive_initial_metadata(token: int, _num_elements: int) -> None:
+    """proxy_on_grpc_receive_initial_metadata"""
+    _deliver_metadata(token, "on_initial_metadata", MapType.GRPC_CALL_INITIAL_METADATA)
+
+
+def on_grpc_receive_trailing_metadata(token: int, _num_elements: int) -> None:
+    """proxy_on_grpc_receive_trailing_metadata"""
+    _deliver_metadata(token, "on_trailing_metadata", MapType.GRPC_CALL_TRAILING_METADATA)
+
+
+def _deliver_metadata(token: int, callback: str, map_type: MapType) -> None:
+    callout = pending.get(token)
+    if callout is None or not isinstance(callout.handler, GrpcStream):
+        return
+    stream = callout.handler
+    if stream._busy:  # noqa: SLF001  # inside its own call, whose caller's context stays the effective one
+        stream._metadata(getattr(stream, callback), map_type)  # noqa: SLF001
+    elif _arrived(callout) is not None:
+        stream._metadata(getattr(stream, callback), map_type)  # noqa: SLF001
+        _delivered()
+
+
+def on_grpc_receive(token: int, size: int) -> None:
+    """proxy_on_grpc_receive: a message of a stream, or the reply to a call."""
+    callout = pending.get(token)
+    if callout is not None and not isinstance(callout.handler, GrpcStream):
+        del pending[token]
+    if _arrived(callout) is None or callout is None:
+        return
+    message = _abi.host.get_buffer_bytes(BufferType.GRPC_CALL_MESSAGE, 0, size) if size else b""
+    if isinstance(callout.handler, GrpcStream):
+        callout.handler.on_message(message)
+    else:
+        callout.handler(GrpcReply(0, "", message))
+    _delivered()
+
+
+def on_grpc_close(token: int, status: int) -> None:
+    """proxy_on_grpc_close: a stream has ended, or a call failed."""
+    callout = _arrived(_forget(token))
+    if callout is None:
+        return
+    details = _abi.host.get_status()[1]
+    if isinstance(callout.handler, GrpcStream):
+        callout.handler.on_close(status, details)
+    else:
+        callout.handler(GrpcReply(status, details, b""))
+    _delivered()
+
+
+# What all of them share
+
+
+def _callout(function: str, handler: Callable[..., object]) -> Callout:
+    """What to keep of a call that is about to be made."""
+    if not callable(handler):
+        raise TypeError(f"the callback of {function} is a function, not {handler!r}")
+    context_id = _abi.host.get_effective_context()
+    context = contexts.get(context_id)
+    if context is None and context_id:
+        raise MisuseError(f"{function} is allowed in callbacks, not while a context is being created")
+    return Callout(context, handler, _stream_type())
+
+
+_PHASES = {
+    "on_http_request": StreamType.HTTP_REQUEST,
+    "on_http_respons": StreamType.HTTP_RESPONSE,
+    "on_new_connecti": StreamType.DOWNSTREAM,
+    "on_downstream_d": StreamType.DOWNSTREAM,
+    "on_upstream_dat": StreamType.UPSTREAM,
+}
+"""The beginning of a callback's name → what pauses if it answers PAUSE."""
+
+
+def _stream_type() -> StreamType | None:
+    """What the running callback can pause, and so what its reply is to resume; a reply's own callback inherits it."""
+    callback = _abi.host.get_callback() or ""
+    if delivering is not None and callback.startswith(_REPLIES):
+        return delivering.stream_type
+    return _PHASES.get(callback[:15])
+
+
+def _arrived(callout: Callout | None) -> Callout | None:
+    """Turn to the context that made the call. None if nobody waits for it, or that context is gone."""
+    global delivering  # noqa: PLW0603  # one reply at a time
+    if callout is None:
+        return None
+    context: Any = callout.context
+    if contexts.get(context.context_id) is not context:
+        if isinstance(callout.handler, GrpcStream):
+            _abandon(callout.handler)
+        return None
+    if _abi.host.get_effective_context() != context.context_id:
+        _abi.host.set_effective_context(context.context_id)
+    delivering = callout
+    return callout
+
+
+def take_delivering(method: str) -> Callout | None:
+    """The call whose reply was being handled when an exception left this callback; None for another callback."""
+    if not method.startswith(_REPLIES):
+        return None
+    callout = delivering
+    _delivered()
+    return callout
+
+
+_REPLIES = ("_on_http_call", "_on_grpc")
+
+
+def _delivered() -> None:
+    global delivering  # noqa: PLW0603
+    delivering = None
+
+
+def _abandon(stream: GrpcStream) -> None:
+    try:
+        stream.cancel()
+    except HostcallError:  # it has ended already
+        return
+
+
+def _forget(token: int) -> Callout | None:
+    callout = pending.pop(token, None)
+    if callout is not None and isinstance(callout.handler, GrpcStream):
+        callout.handler.token = None
+    return callout
+
+
+def _timeout(milliseconds: int) -> int:
+    if not 0 <= milliseconds <= 0x7FFFFFFF:
+        raise ValueError(f"a timeout is 0 to {0x7FFFFFFF} milliseconds, not {milliseconds}")
+    return milliseconds
+
+
+def _serialized(message: object) -> bytes:
+    if isinstance(message, bytes):
+        return message
+    serialize = getattr(message, "SerializeToString", None)
+    if serialize is None:
+        raise TypeError(f"a gRPC message is bytes, or has SerializeToString; this is {message!r}")
+    serialized: bytes = serialize()
+    return serialized
+
+
+def _grpc_service(cluster: Text) -> bytes:
+    """envoy.config.core.v3.GrpcService with the cluster. A bare name would be misread if it happens to be protobuf."""
+    return cluster if isinstance(cluster, bytes) else field(1, field(1, cluster))
+
+
+def _pairs(map_type: MapType) -> list[tuple[str, str]]:
+    return [(as_text(k), as_text(v)) for k, v in decode_pairs(_abi.host.get_header_map_pairs(int(map_type)))]

@@ -1,0 +1,117 @@
+"""Metrics: counters, gauges and histograms of the proxy, the same for all its workers.
+
+They may be made anywhere, also at import time; the proxy hears of one at its first use in each VM. Envoy shows a
+metric as `wasmcustom.<name>` and never forgets one: a tag whose values a client chooses fills its memory.
+"""
+
+from __future__ import annotations
+
+from . import _abi
+from .types import MetricType
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import ClassVar, Self
+
+
+def define_metric(metric_type: MetricType, name: str) -> int:
+    """Define a metric (`proxy_define_metric`). Returns its id, a new one each time, for the same metric of a name."""
+    return _abi.host.define_metric(metric_type, name)
+
+
+def increment_metric(metric_id: int, offset: int) -> None:
+    """Add to a metric (`proxy_increment_metric`); to a counter more than 0. BadArgument for a histogram."""
+    _abi.host.increment_metric(metric_id, offset)
+
+
+def record_metric(metric_id: int, value: int) -> None:
+    """Set a gauge, or give a histogram a value of 0 or more (`proxy_record_metric`). Envoy adds it to a counter."""
+    _abi.host.record_metric(metric_id, value)
+
+
+def get_metric(metric_id: int) -> int:
+    """The value of a counter or gauge, over all workers (`proxy_get_metric`). BadArgument for a histogram."""
+    return _abi.host.get_metric(metric_id)
+
+
+class _Metric:
+    """A metric by its name, and the same with tags.
+
+    A tag becomes a part `_key=value` of the name, in the order given. Envoy makes a tag of it again where its
+    configuration says so, under `stats_config.stats_tags`: `{tag_name: key, regex: "(_key=([a-zA-Z0-9.]+))"}`.
+    """
+
+    _type: ClassVar[MetricType]
+
+    def __init__(self, name: str, **tags: str) -> None:
+        self.name = name + "".join(f"_{key}={_tag_value(value)}" for key, value in tags.items())
+        self._id: int | None = None
+        self._tagged: dict[tuple[tuple[str, str], ...], _Metric] = {}
+
+    def tagged(self, **tags: str) -> Self:
+        """The metric with further tags; the same object each time."""
+        key = tuple(tags.items())
+        metric = self._tagged.get(key)
+        if metric is None:
+            metric = self._tagged[key] = type(self)(self.name, **tags)
+        return metric  # type: ignore[return-value]  # it was made by type(self)
+
+    def define(self) -> int:
+        """Let the proxy know it, if it does not yet (`proxy_define_metric`). Returns its id in this VM."""
+        if self._id is None:
+            self._id = define_metric(self._type, self.name)
+        return self._id
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.name!r})"
+
+
+def _tag_value(value: str) -> str:
+    """A value cannot pretend to be another tag."""
+    return value.replace("=", ".")
+
+
+class Counter(_Metric):
+    """A number that grows."""
+
+    _type = MetricType.COUNTER
+
+    def increment(self, offset: int = 1) -> None:
+        """Add 1 or more (`proxy_increment_metric`). Raises ValueError for less."""
+        if offset < 1:
+            raise ValueError(f"a counter grows by 1 or more, not by {offset}")
+        increment_metric(self.define(), offset)
+
+    @property
+    def value(self) -> int:
+        """The sum of all workers (`proxy_get_metric`)."""
+        return get_metric(self.define())
+
+
+class Gauge(_Metric):
+    """A number that goes up and down."""
+
+    _type = MetricType.GAUGE
+
+    def add(self, offset: int) -> None:
+        """Add a number, which may be negative (`proxy_increment_metric`)."""
+        increment_metric(self.define(), offset)
+
+    def record(self, value: int) -> None:
+        """Set it, for all workers (`proxy_record_metric`)."""
+        record_metric(self.define(), value)
+
+    @property
+    def value(self) -> int:
+        """The value now (`proxy_get_metric`)."""
+        return get_metric(self.define())
+
+
+class Histogram(_Metric):
+    """A distribution of numbers, such as durations in milliseconds. Its values cannot be read back."""
+
+    _type = MetricType.HISTOGRAM
+
+    def record(self, value: int) -> None:
+        """Give it a value of 0 or more (`proxy_record_metric`)."""
+        record_metric(self.define(), value)
