@@ -162,12 +162,14 @@ def _new_plugin_context(context_id: int) -> object:
 
 
 def _stream_factory(plugin: PluginContext) -> Callable[[int], object]:
-    """What creates the contexts of a plugin's streams."""
+    """What creates the contexts of a plugin's streams; where nothing else is asked for, their class itself."""
     cls = type(plugin)
-    if cls.tcp_context is None and cls.new_tcp_context is PluginContext.new_tcp_context:
-        return plugin.new_http_context
-    if cls.http_context is None and cls.new_http_context is PluginContext.new_http_context:
-        return plugin.new_tcp_context
+    makes_http = cls.new_http_context is not PluginContext.new_http_context
+    makes_tcp = cls.new_tcp_context is not PluginContext.new_tcp_context
+    if not makes_tcp and plugin.tcp_context is None:
+        return plugin.new_http_context if makes_http else plugin.http_context or plugin.new_http_context
+    if not makes_http and plugin.http_context is None:
+        return plugin.new_tcp_context if makes_tcp else plugin.tcp_context or plugin.new_tcp_context
     return lambda context_id: _UndecidedStream(plugin, context_id)
 
 
@@ -264,11 +266,18 @@ def on_exception(context: object, method: str, exception: BaseException) -> int:
         # The callback may have turned to another stream before it failed.
         _abi.host.set_effective_context(context.context_id)
         if context.plugin.on_error != "continue":
-            return _deny(StreamType.HTTP_REQUEST if isinstance(context, HttpContext) else StreamType.DOWNSTREAM)
+            return _deny_stream(context)
         if stream_type in (StreamType.HTTP_REQUEST, StreamType.HTTP_RESPONSE, StreamType.DOWNSTREAM):
             _abi.host.continue_stream(stream_type)  # it may have been waiting for this reply
         return 0
     return 1 if method == "_on_done" else 0
+
+
+def _deny_stream(context: HttpContext | TcpContext) -> int:
+    if isinstance(context, TcpContext):
+        return _deny(StreamType.DOWNSTREAM)
+    context.answered = True
+    return _deny(StreamType.HTTP_REQUEST)
 
 
 _WITH_ACTION = ("on_http_", "on_new_connection", "on_downstream_data", "on_upstream_data")

@@ -336,7 +336,7 @@ def _arrived(callout: Callout | None) -> Callout | None:
     if callout is None:
         return None
     context: Any = callout.context
-    if contexts.get(context.context_id) is not context:
+    if contexts.get(context.context_id) is not callout.context:
         if isinstance(callout.handler, GrpcStream):
             _abandon(callout.handler)
         return None

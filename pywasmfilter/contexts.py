@@ -198,7 +198,10 @@ class HttpContext(Context):
     """The plugin that this stream belongs to."""
 
     answered = False
-    """Whether this filter answered the request itself. Its answer passes its own response callbacks too."""
+    """Whether this filter answered the request itself, be it with the 500 for an exception.
+
+    Such an answer passes the filter's own response callbacks too.
+    """
 
     _streams = frozenset((StreamType.HTTP_REQUEST, StreamType.HTTP_RESPONSE))
 
@@ -257,7 +260,6 @@ class HttpContext(Context):
         """
         with hostcalls.effective_context(self.context_id):
             hostcalls.send_http_response(status, headers, body, grpc_status, details)
-        self.answered = True
         return Action.PAUSE
 
     def resume_http_request(self) -> None:

@@ -37,6 +37,7 @@ from .types import BufferType, MapType, StreamType
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from typing import Any
 
     Text = str | bytes
 
@@ -209,14 +210,15 @@ def close_stream(stream_type: StreamType) -> None:
     _abi.host.close_stream(stream_type)
 
 
-def _check_stream(function: str, stream_type: StreamType) -> None:
-    """Proxies say OK and do nothing if the context has no such stream."""
+def _check_stream(function: str, stream_type: StreamType) -> Any:
+    """The effective context. Proxies say OK and do nothing if it has no such stream."""
     context = _state.contexts.get(_abi.host.get_effective_context())
     if context is not None and stream_type not in context._streams:  # noqa: SLF001  # see `contexts.Context`
         raise MisuseError(
             f"{function} of a stream of type {StreamType(stream_type).name} in a callback of {type(context).__name__}, "
             "which has none; use the stream's own context, or set_effective_context to it first"
         )
+    return context
 
 
 def resume_http_request() -> None:
@@ -271,8 +273,10 @@ def send_http_response(
         raise ValueError(f"the status of a response is 200 to 599, not {status}")
     if not -1 <= grpc_status <= 16:
         raise ValueError(f"a gRPC status is 0 to 16, or -1 for none, not {grpc_status}")
-    _check_stream("proxy_send_local_response", StreamType.HTTP_REQUEST)
+    context = _check_stream("proxy_send_local_response", StreamType.HTTP_REQUEST)
     _abi.host.send_local_response(status, details, body, encode_pairs(headers), grpc_status)
+    if context is not None:
+        context.answered = True
 
 
 # Configurations

@@ -7,6 +7,7 @@ The proxy drops what is below its own level; `enabled` asks before an expensive 
 from __future__ import annotations
 
 from . import _abi
+from .exceptions import Unimplemented
 from .types import LogLevel
 
 
@@ -41,5 +42,11 @@ def critical(message: str | bytes) -> None:
 
 
 def enabled(level: LogLevel | int) -> bool:
-    """Whether the proxy keeps messages of this level now (`proxy_get_log_level`)."""
-    return _abi.host.get_log_level() <= level
+    """Whether the proxy keeps messages of this level now (`proxy_get_log_level`).
+
+    True where the proxy cannot say, as in ABI versions before 0.2.1.
+    """
+    try:
+        return _abi.host.get_log_level() <= level
+    except Unimplemented:
+        return True

@@ -134,10 +134,7 @@ def _integer(data: bytes) -> int:
 
 
 def _number(data: bytes) -> float:
-    import struct  # noqa: PLC0415  # few filters read one
-
-    value: float = struct.unpack("<d", _sized(data, 8))[0]
-    return value
+    return memoryview(_sized(data, 8)).cast("d")[0]
 
 
 def _boolean(data: bytes) -> bool:

@@ -54,7 +54,7 @@ def build(request: bytes) -> None:
         for name in wanted["include"]:
             _include(name)
         _freeze_later_imports(frozenset(wanted["not_followed"]))
-        _abi.host.settle(wanted.get("abi") == "0.1.0", _callbacks.some_on_delete())  # type: ignore[attr-defined]  # the shim's
+        _abi.host.settle(wanted["abi"] == "0.1.0", _callbacks.some_on_delete())  # type: ignore[attr-defined]  # the shim's
         registered = {name: importer.loaded[name].plugins for name in wanted["modules"]}
         report = {**registry.describe(), "registered": registered, "modules": _modules(), "compiled": importer.record}
     except BaseException as exception:  # noqa: BLE001  # whatever the user's code raises is the build's result

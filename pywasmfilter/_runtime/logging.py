@@ -6,7 +6,7 @@ every level through: it is the proxy's own level that decides, and it is asked b
 
 from __future__ import annotations
 
-from .. import _abi
+from .. import _abi, log
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ def install(logging: ModuleType) -> None:
             try:
                 if _abi.building:
                     _abi.host.call_foreign_function("pyfilter.output", self.format(record))
-                elif _abi.host.get_log_level() <= level:
+                elif log.enabled(level):
                     _abi.host.log(level, self.format(record))
             except Exception:  # noqa: BLE001  # as logging's own handlers do
                 self.handleError(record)
