@@ -135,6 +135,7 @@ def _begin_plugin(context_id: int, parent_id: int) -> None:
             raise
         _VM.context = _new_vm_context()
     if parent_id == 0:
+        callouts.forget_deleted_plugins()
         contexts[context_id] = _new_plugin_context(context_id)
 
 

@@ -377,6 +377,14 @@ def _forget(token: int) -> Callout | None:
     return callout
 
 
+def forget_deleted_plugins() -> None:
+    """Drop the calls of plugins that are gone: the proxy cancelled them, and no reply will come."""
+    for token, callout in list(pending.items()):
+        plugin = getattr(callout.context, "plugin", callout.context)
+        if contexts.get(plugin.context_id) is not plugin:
+            del pending[token]
+
+
 def _timeout(milliseconds: int) -> int:
     if not 0 <= milliseconds <= 0x7FFFFFFF:
         raise ValueError(f"a timeout is 0 to {0x7FFFFFFF} milliseconds, not {milliseconds}")

@@ -382,6 +382,11 @@ void EXPORT(proxy_on_grpc_close)(uint32_t context_id, uint32_t token, int32_t st
  * if recursion went too deep. */
 int32_t EXPORT(pyfilter_check_recursion)(void) { return Py_EnterRecursiveCall(" in a nested object"); }
 
+/* Stands where a built-in module that the filter never uses would be initialized: its code is not in the module. */
+PyObject *EXPORT(pyfilter_left_out)(void) {
+    return PyErr_Format(PyExc_ImportError, "this built-in module is not in the filter");
+}
+
 /* Building a module: the compiler calls this once in its own host, and no finished module exports it. */
 
 int32_t EXPORT(pyfilter_build)(char *request, size_t size) {

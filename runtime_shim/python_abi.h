@@ -52,6 +52,7 @@ extern PyObject _Py_TrueStruct, _Py_FalseStruct;
 #define Py_True (&_Py_TrueStruct)
 #define Py_False (&_Py_FalseStruct)
 
+extern PyObject *PyExc_ImportError;
 extern PyObject *PyExc_TypeError;
 extern PyObject *PyExc_ValueError;
 

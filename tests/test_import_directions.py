@@ -22,19 +22,30 @@ DIRECTIONS: dict[str, set[str]] = {
     "linker": {"component", "wasm", "errors"},
     # The image and the builds.
     "sources": {"errors"},
+    "entries": {"sources", "errors"},
     "componentize": {"errors"},
     "wasi": {"component", "errors"},
-    "snapshot": {"sources", "errors"},
+    "snapshot": {"hosts", "sources", "errors"},
     "module_writer": {"wasm", "errors"},
-    "runtime_image": {"componentize", "snapshot", "wasi", "linker", "component", "wasm", "sources", "errors"},
-    "pipeline": {"runtime_image", "snapshot", "module_writer", "sources", "wasm", "errors"},
+    "runtime_image": {"componentize", "snapshot", "wasi", "linker", "component", "wasm", "hosts", "sources", "errors"},
+    "pipeline": {
+        "entries",
+        "runtime_image",
+        "snapshot",
+        "module_writer",
+        "settings",
+        "hosts",
+        "sources",
+        "wasm",
+        "errors",
+    },
     # What stands beside them.
     "hosts": {"wasm", "errors"},
     "module_report": {"hosts", "wasm", "errors"},
-    "settings": {"errors"},
+    "settings": {"hosts", "errors"},
     "envoy": {"errors"},
     # The command, and the door of the library.
-    "cli": {"pipeline", "settings", "module_report", "runtime_image", "envoy", "errors"},
+    "cli": {"pipeline", "settings", "hosts", "module_report", "runtime_image", "envoy", "errors"},
     "__init__": {"pipeline", "module_report", "errors"},
 }
 FILES = sorted(path.relative_to(COMPILER) for path in COMPILER.rglob("*.py"))

@@ -191,7 +191,7 @@ import sys
 sys.path[:] = [sys.argv[1], *(path for path in sys.path if "site-packages" in path or "lib/python" in path)]
 from pywasmfilter_compiler import runtime_image
 assert runtime_image.sdk_folder().parent == runtime_image._PACKAGE.parent, runtime_image.sdk_folder()
-print(runtime_image.current_folder().name, len(runtime_image._exports("_shim.abi3.so")) > 20)
+print(runtime_image.current_folder("0.2.1").name, len(runtime_image._exports("_shim.abi3.so")) > 20)
 """
     done = subprocess.run(
         [sys.executable, "-I", "-c", code, str(tmp_path)], capture_output=True, text=True, check=False

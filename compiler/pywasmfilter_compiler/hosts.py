@@ -7,18 +7,23 @@ include/proxy-wasm/exports.h and src/wasm.cc), the Proxy-Wasm specification, and
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal, get_args
 
 from .wasm.module import I32, I64, FuncType
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-ABI_MARKERS: Final = {
-    "proxy_abi_version_0_1_0": "0.1.0",
-    "proxy_abi_version_0_2_0": "0.2.0",
-    "proxy_abi_version_0_2_1": "0.2.1",
-}
+AbiVersion = Literal["0.1.0", "0.2.0", "0.2.1"]
+ABI_VERSIONS: Final[tuple[AbiVersion, ...]] = get_args(AbiVersion)
+
+
+def marker(abi: str) -> str:
+    """The export by which a module declares its version of the ABI."""
+    return f"proxy_abi_version_{abi.replace('.', '_')}"
+
+
+ABI_MARKERS: Final = {marker(abi): abi for abi in ABI_VERSIONS}
 
 
 def _takes(count: int) -> FuncType:
@@ -94,6 +99,12 @@ ONLY_IN: Final = {
     "proxy_close_stream": ("0.2.0", "0.2.1"),
     "proxy_get_log_level": ("0.2.1",),
 }
+
+
+def functions(abi: str) -> Mapping[str, FuncType]:
+    """The functions of `env` that this version of the ABI has."""
+    return {name: t for name, t in ABI_FUNCTIONS.items() if abi in ONLY_IN.get(name, (abi,))}
+
 
 EMSCRIPTEN_FUNCTIONS: Final = {"pthread_equal": _returns(2), "emscripten_notify_memory_growth": _takes(1)}
 ENVOY_FUNCTIONS: Final = {"envoy_resolve_dns": _returns(3)}
@@ -235,8 +246,8 @@ class Host:
 
     def functions(self, abi: str | None) -> dict[tuple[str, str], FuncType]:
         """The functions a module may import, by module and name. Without an ABI version: those of any version."""
-        of_abi = {name: t for name, t in ABI_FUNCTIONS.items() if abi is None or abi in ONLY_IN.get(name, (abi,))}
-        offered = {("env", name): t for name, t in (of_abi | dict(self.extras)).items()}
+        of_abi = ABI_FUNCTIONS if abi is None else functions(abi)
+        offered = {("env", name): t for name, t in {**of_abi, **self.extras}.items()}
         return offered | {(module, name): t for module in self.wasi_modules for name, t in self.wasi.items()}
 
 

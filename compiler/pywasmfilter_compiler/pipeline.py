@@ -1,50 +1,42 @@
-"""From a Python file to a module: the story of one build.
+"""From Python files to a module: the story of one build.
 
-find the filter ─▶ load the runtime image ─▶ import the filter in it ─▶ write image code + snapshot memory
- (this file)         (runtime_image)           (snapshot, sources)         (module_writer)
+find the filters ─▶ load the runtime image ─▶ import the filters in it ─▶ write image code + snapshot memory
+ (entries)            (runtime_image)           (snapshot, sources)          (module_writer)
 """
 
 from __future__ import annotations
 
 import hashlib
-import keyword
 import os
 import re
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, TypeAlias
 
-from . import runtime_image, snapshot
+from . import hosts, runtime_image, settings, snapshot
+from .entries import Entry, find_entries, import_names
 from .errors import BuildStopped, CompilerError, FilterError, UsageError
+from .hosts import AbiVersion
 from .module_writer import write_module
 from .runtime_image import RuntimeImage
-from .sources import SITE_PACKAGES, Folder, Sources, installed_roots
+from .sources import SITE_PACKAGES, Folder, Sources, installed_roots, shown
 from .wasm import sections
 from .wasm.binary import raw_sections
 from .wasm.cursor import Cursor
 from .wasm.module import Limits
 
-ABI: Final = "0.2.1"
-_ALWAYS_EXPORTED: Final = ("free", "malloc", "memory", "proxy_abi_version_0_2_1")
+StrPath: TypeAlias = str | os.PathLike[str]
 
-# The interpreter's soft limit for recursion stands 16 KiB above the bottom of the linear stack, in the image as in any
-# module. Callbacks start this far above it. It is what bounds recursion in compiled code, so it must be used up before
-# a host's native stack is: `tests/e2e/test_recursion.py` holds the distance.
-_SOFT_LIMIT: Final = 16 << 10
-_STACK: Final = 100 << 10
-
-_LONGEST_TIMEOUT: Final = 86400
-_MOST_MEMORY: Final = 4096  # MiB; what 32-bit addresses reach. Envoy gives a VM 1024.
+_ALWAYS_EXPORTED: Final = ("free", "malloc", "memory")
 _PAGES_PER_MIB: Final = 16
 
 
 @dataclass(frozen=True, slots=True)
 class BuildResult:
-    """What a build made. `modules` are the Python modules that the filter brought in, with the origin of each."""
+    """What a build made. `modules` are the Python modules that the filters brought in, with the origin of each."""
 
     path: Path
     name: str
@@ -63,37 +55,42 @@ class BuildResult:
 
 
 def build(
-    path: str | os.PathLike[str],
-    output: str | os.PathLike[str] | None = None,
+    paths: StrPath | Iterable[StrPath],
+    output: StrPath | None = None,
     *,
     name: str | None = None,
     include: Iterable[str] = (),
-    timeout: float = 60.0,
-    max_memory: int = 256,
+    timeout: float = settings.TIMEOUT,
+    max_memory: int = settings.MAX_MEMORY,
+    abi: AbiVersion = settings.ABI,
     progress: Callable[[str], None] = lambda _: None,
     on_output: Callable[[str], None] = lambda _: None,
 ) -> BuildResult:
-    """Build the filter at `path`, a Python file or a package folder, into one Proxy-Wasm module.
+    """Build the filter at a path, or those at several, into one Proxy-Wasm module with all their plugins.
+
+    A path is that of a Python file, a package folder, or a folder with a `filter.py`.
 
     `output` defaults to `<name>.wasm` in the current folder, `name` to the plugin's name if there is one plugin, else
-    to that of the file or folder. `include` names modules to keep although no import statement names them. `timeout`
-    in seconds bounds the filter's own import. `max_memory` in MiB bounds the memory of each VM, after which Python
-    raises MemoryError. `progress` is called when a step that takes a while begins, `on_output`
-    with each line that the filter prints at import.
+    to that of the first file or folder. `include` names modules to keep although no import statement names them.
+    `timeout` in seconds bounds the filters' own import. `max_memory` in MiB bounds the memory of each VM, after which
+    Python raises MemoryError. `abi` is the version of the ABI that the module declares. `progress` is called when a
+    step that takes a while begins, `on_output` with each line that the filters print at import.
 
     Raises FilterError, which names the user's file and line, or another CompilerError. No file is written then, and an
     existing one is left as it was.
     """
     start = time.perf_counter()
-    entry = find_entry(Path(path))
-    _check_options(entry, output, name, timeout, max_memory)
-    image = runtime_image.load(progress)
-    taken = _import(entry, image, include, snapshot.Limits(timeout, max_memory), on_output)
+    entries = find_entries([paths] if isinstance(paths, str | os.PathLike) else paths)
+    _check_options(timeout, max_memory, abi)
+    _check_output(entries, output, name)
+    image = runtime_image.load(progress, abi)
+    taken = _import(entries, image, include, snapshot.Limits(timeout, max_memory), on_output)
     plugins = taken.report["plugins"]
-    exports = sorted([*taken.report["callbacks"], *_ALWAYS_EXPORTED])
-    memory = _memory(entry, taken.memory_pages, max_memory)
-    module = write_module(image.wasm, exports, memory, taken.segments, _SOFT_LIMIT + _STACK)
-    chosen = name or (plugins[0] if len(plugins) == 1 else entry.name)
+    exports = sorted([*hosts.callbacks(abi).keys() & taken.report["callbacks"], hosts.marker(abi), *_ALWAYS_EXPORTED])
+    memory = _memory(entries, taken.memory_pages, max_memory)
+    code = image.wasm_for(taken.report["builtins"])
+    module = write_module(code, exports, memory, taken.segments, image.stack_pointer)
+    chosen = name or (plugins[0] if len(plugins) == 1 else entries[0].name)
     target = Path(output) if output is not None else Path(f"{_file_name(chosen)}.wasm")
     _write(target, module)
     return BuildResult(
@@ -101,7 +98,7 @@ def build(
         name=chosen,
         size=len(module),
         sha256=hashlib.sha256(module).hexdigest(),
-        abi=ABI,
+        abi=abi,
         plugins=plugins,
         exports=exports,
         imports=_imports(module),
@@ -111,77 +108,53 @@ def build(
 
 
 def _import(
-    entry: Entry, image: RuntimeImage, include: Iterable[str], limits: snapshot.Limits, on_output: Callable[[str], None]
+    entries: list[Entry],
+    image: RuntimeImage,
+    include: Iterable[str],
+    limits: snapshot.Limits,
+    on_output: Callable[[str], None],
 ) -> snapshot.Snapshot:
-    """Import the filter in the image. Raises FilterError if that fails, or if no plugin was registered."""
+    """Import the filters in the image. Raises FilterError if that fails, or if one of them registers no plugin."""
     sdk = Folder(runtime_image.sdk_folder().parent, SITE_PACKAGES, only="pywasmfilter")
-    sources = Sources([entry.root, sdk, image.standard_library, *installed_roots()], entry.aliases)
-    request = snapshot.Request(modules=[entry.module], include=include)
+    folders = list(dict.fromkeys(entry.root for entry in entries))
+    sources = Sources([sdk, image.standard_library, *installed_roots()], folders)
+    names = import_names(entries, sources)
+    request = snapshot.Request(image.abi, names, include)
     try:
         taken = snapshot.take(image.engine, image.module, sources, request, limits, on_output)
     except BuildStopped as error:
-        raise FilterError(str(error), entry.path) from error
+        raise FilterError(str(error), _reached(entries, sources).path) from error
     if "error" in taken.report:
-        raise _filter_error(taken.report["error"], entry, sources)
-    if not taken.report["plugins"]:
-        advice = 'decorate a class with @http_filter("name") or @plugin("name")'
-        raise FilterError(f"registers no plugin: {advice}", entry.path)
+        raise _filter_error(taken.report["error"], entries, sources)
+    for name, entry in zip(names, entries, strict=True):
+        if not taken.report["registered"][name]:
+            advice = 'decorate a class with @http_filter("name") or @plugin("name")'
+            raise FilterError(f"registers no plugin: {advice}", entry.path)
     return taken
 
 
-def _memory(entry: Entry, pages: int, max_memory: int) -> Limits:
+def _memory(entries: list[Entry], pages: int, max_memory: int) -> Limits:
     most = max_memory * _PAGES_PER_MIB
     if pages > most:
         needed = -(-pages // _PAGES_PER_MIB)
         raise FilterError(
-            f"takes {needed} MiB of memory at the start, more than the {max_memory} MiB allowed", entry.path
+            f"takes {needed} MiB of memory at the start, more than the {max_memory} MiB allowed", entries[0].path
         )
     return Limits(pages, most)
 
 
-class Entry(NamedTuple):
-    """The filter: the file to name in messages, the root of its modules, and the module to import."""
-
-    path: Path
-    name: str
-    root: Folder
-    module: str
-    aliases: dict[str, str]
-
-
-def find_entry(path: Path) -> Entry:
-    """What to import for a path: a file, a package folder, or a folder with a `filter.py`. Raises FilterError."""
-    if os.path.isdir(path):  # noqa: PTH112  # unlike Path.is_dir it takes any path, also one that is too long
-        resolved = path.resolve()
-        if (path / "__init__.py").is_file():
-            if not _is_free(resolved.name):
-                raise FilterError(f"a package cannot be called {resolved.name!r} here; rename the folder", path)
-            return Entry(path / "__init__.py", resolved.name, Folder(resolved.parent, ""), resolved.name, {})
-        if (path / "filter.py").is_file():
-            return find_entry(path / "filter.py")._replace(name=resolved.name)
-        raise FilterError("the folder is no package (__init__.py) and has no filter.py", path)
-    if not os.path.isfile(path):  # noqa: PTH113
-        raise FilterError("no such file or folder", path)
-    if path.suffix != ".py":
-        raise FilterError("not a Python file: its name does not end in .py", path)
-    real = path.resolve()
-    root = Folder(real.parent, "")
-    if _is_free(real.stem):
-        return Entry(path, path.stem, root, real.stem, {})
-    # A script may be called anything, also json.py; as a module it needs a name of its own.
-    module = "filter_" + re.sub(r"\W", "_", path.stem)
-    return Entry(path, path.stem, root, module, {module: real.name})
+def _check_options(timeout: float, max_memory: int, abi: str) -> None:
+    if not 0 < timeout <= settings.LONGEST_TIMEOUT:
+        raise UsageError(f"the timeout is more than 0 and at most {settings.LONGEST_TIMEOUT} seconds, not {timeout}")
+    if not 1 <= max_memory <= settings.MOST_MEMORY:
+        raise UsageError(f"the memory is at least 1 and at most {settings.MOST_MEMORY} MiB, not {max_memory}")
+    if abi not in hosts.ABI_VERSIONS:
+        raise UsageError(f"the version of the ABI is one of {', '.join(hosts.ABI_VERSIONS)}, not {abi!r}")
 
 
-def _check_options(
-    entry: Entry, output: str | os.PathLike[str] | None, name: str | None, timeout: float, max_memory: int
-) -> None:
+def _check_output(entries: list[Entry], output: StrPath | None, name: str | None) -> None:
     if name == "":
         raise UsageError("the name of the module is empty")
-    if not 0 < timeout <= _LONGEST_TIMEOUT:
-        raise UsageError(f"the timeout is more than 0 and at most {_LONGEST_TIMEOUT} seconds, not {timeout}")
-    if not 1 <= max_memory <= _MOST_MEMORY:
-        raise UsageError(f"the memory is at least 1 and at most {_MOST_MEMORY} MiB, not {max_memory}")
     if output is None:
         return
     target = Path(output)
@@ -191,38 +164,31 @@ def _check_options(
         raise UsageError(f"{target}: a module is not written to a Python file")
     if not os.path.exists(target):  # noqa: PTH110  # takes any path
         return
-    if target.samefile(entry.path):
+    if any(target.samefile(entry.file) for entry in entries):
         raise UsageError(f"{target}: this is the filter, and the module would replace it")
     if not target.is_file() and not target.is_dir():
         raise UsageError(f"{target}: not a regular file")
 
 
-def _is_free(name: str) -> bool:
-    taken = name in sys.stdlib_module_names or name in _IN_THE_IMAGE
-    return name.isidentifier() and not keyword.iskeyword(name) and not taken
-
-
-_IN_THE_IMAGE: Final = ("__main__", "_image", "pywasmfilter")
-
-
-def _filter_error(error: dict[str, Any], entry: Entry, sources: Sources) -> FilterError:
+def _filter_error(error: dict[str, Any], entries: list[Entry], sources: Sources) -> FilterError:
     """The image's error as one that names the user's file: the innermost line of the user's own code."""
     message = error["message"]
     known = [(sources.paths[origin], line) for origin, line, _ in error["places"] if origin in sources.paths]
-    own = [(path, line) for path, line in known if path.is_relative_to(entry.root.path)]
+    folders = [folder.path for folder in sources.folders]
+    own = [(path, line) for path, line in known if any(map(path.is_relative_to, folders))]
     if not known:
-        return FilterError(message, entry.path)
+        return FilterError(message, _reached(entries, sources).path)
     path, line = (own or known)[-1]
     if known[-1] != (path, line):
         inner, inner_line = known[-1]
-        message += f" ({_shown(inner)}:{inner_line})"
-    return FilterError(message, _shown(path), line or None)
+        message += f" ({shown(inner)}:{inner_line})"
+    return FilterError(message, shown(path), line or None)
 
 
-def _shown(path: Path) -> Path:
-    """A path as a person in the current folder would write it."""
-    here = Path.cwd()
-    return path.relative_to(here) if path.is_relative_to(here) else path
+def _reached(entries: list[Entry], sources: Sources) -> Entry:
+    """The filter that was being imported when a build ended: the one that was asked for last."""
+    asked = list(sources.paths)
+    return max(entries, key=lambda entry: asked.index(entry.place.origin) if entry.place.origin in asked else -1)
 
 
 def _file_name(name: str) -> str:

@@ -1,10 +1,14 @@
 """The runtime image: interpreter, SDK and shim as one core module, built once and kept in the user's cache folder.
 
+Modules of each version of the ABI begin with an image of their own. It has the imports and exports of that version.
+
     <cache>/images/<key>/
-        image.wasm     the linked module; its sections are what every built module begins with
+        image.wasm     the linked module
+        pruned.wasm    the same without the parts that most filters never use: what their modules begin with
         image.cwasm    the same, compiled by wasmtime for this machine: it loads in milliseconds
         stdlib.zip     the standard library's sources, from which later builds import
-        index.json     size and SHA-256 of the others; written last, so a folder without it is no image
+        index.json     size and SHA-256 of the others, and the ABI version; written last, so a folder without it is
+                       no image
 
 The key is a hash of everything the image depends on. A folder whose files do not match its index is built again.
 """
@@ -20,20 +24,21 @@ import shutil
 import sys
 import tempfile
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import wasmtime
 
-from . import componentize, snapshot, wasi
+from . import componentize, hosts, parts, snapshot, wasi
 from .component.decode import decode as decode_component
 from .errors import CompilerError
-from .linker import External, LinkPlan, StackGuard, link
+from .hosts import AbiVersion
+from .linker import External, LinkPlan, StackGuard, link, prune
 from .sources import COMPILED, PRECOMPILED, STANDARD_LIBRARY, Archive, Sources
 from .wasm import binary
 
@@ -41,9 +46,15 @@ Progress = Callable[[str], None]
 """Called with a sentence when a step that takes a while begins."""
 
 _PRECOMPILE_LIMITS: Final = snapshot.Limits(timeout=300.0, memory=1024)
-_FILES: Final = ("image.wasm", "image.cwasm", "stdlib.zip")
+_FILES: Final = ("image.wasm", "pruned.wasm", "image.cwasm", "stdlib.zip")
 _PACKAGE: Final = Path(__file__).parent
 _SHIM: Final = _PACKAGE / "shim"
+
+# The interpreter's soft limit for recursion stands 16 KiB above the bottom of the linear stack, in the image as in any
+# module. Callbacks start this far above it. It is what bounds recursion in compiled code, so it must be used up before
+# a host's native stack is: `tests/e2e/test_recursion.py` holds the distance.
+_SOFT_LIMIT: Final = 16 << 10
+_STACK: Final = 100 << 10
 
 _STACK_GUARD: Final = StackGuard(
     frame=256,
@@ -83,43 +94,59 @@ _STACK_GUARD: Final = StackGuard(
 class RuntimeImage:
     """An image that is ready for builds."""
 
-    wasm: bytes
+    abi: AbiVersion
+    folder: Path
     engine: wasmtime.Engine
     module: wasmtime.Module
     standard_library: Archive
 
+    def wasm_for(self, builtins: Iterable[str]) -> bytes:
+        """The linked module for a filter that may import these built-in modules: without the parts of all others."""
+        unused = parts.unused(builtins)
+        if unused == parts.unused(()):
+            return (self.folder / "pruned.wasm").read_bytes()
+        return _pruned((self.folder / "image.wasm").read_bytes(), unused)
+
+    @property
+    def stack_pointer(self) -> int:
+        """Where a module's callbacks begin on the linear stack."""
+        return _SOFT_LIMIT + _STACK
+
 
 @dataclass(frozen=True, slots=True)
 class CachedImage:
-    """An image in the cache: its folder, its size in bytes, and whether this installation uses it."""
+    """An image in the cache: its folder, its size in bytes, and whether this installation uses it.
+
+    The ABI version is None for an image of which it is not known.
+    """
 
     path: Path
+    abi: str | None
     size: int
     current: bool
 
 
-def load(progress: Progress) -> RuntimeImage:
-    """The image for this installation, built first if the cache does not have it whole.
+def load(progress: Progress, abi: AbiVersion) -> RuntimeImage:
+    """The image of this installation for an ABI version, built first if the cache does not have it whole.
 
     Raises CompilerError if it cannot be built or the cache folder cannot be written.
     """
-    folder = current_folder()
+    folder = current_folder(abi)
     if not is_whole(folder):
-        _build(folder, progress)
+        _build(folder, abi, progress)
     try:
-        return _open(folder)
+        return _open(folder, abi)
     except OSError as error:
         raise CompilerError(f"the runtime image in {folder} cannot be read: {error}") from error
 
 
-def _open(folder: Path) -> RuntimeImage:
+def _open(folder: Path, abi: AbiVersion) -> RuntimeImage:
     engine = snapshot.new_engine()
-    wasm = (folder / "image.wasm").read_bytes()
     try:
         module = wasmtime.Module.deserialize_file(engine, str(folder / "image.cwasm"))
     except wasmtime.WasmtimeError:  # a cache that machines share: it was compiled for another kind of processor
-        module = wasmtime.Module(engine, wasm)
-    return RuntimeImage(wasm, engine, module, Archive(zipfile.ZipFile(folder / "stdlib.zip"), STANDARD_LIBRARY))
+        module = wasmtime.Module.from_file(engine, str(folder / "image.wasm"))
+    return RuntimeImage(abi, folder, engine, module, Archive(zipfile.ZipFile(folder / "stdlib.zip"), STANDARD_LIBRARY))
 
 
 def cache_folder() -> Path:
@@ -131,17 +158,23 @@ def cache_folder() -> Path:
     return user_cache_path("pywasmfilter", appauthor=False) / "images"
 
 
-def current_folder() -> Path:
-    """The folder of this installation's image, whether it is there or not."""
-    return cache_folder() / _key()
+def current_folder(abi: AbiVersion) -> Path:
+    """The folder of this installation's image for an ABI version, whether it is there or not."""
+    return cache_folder() / _key(abi)
 
 
 def cached() -> list[CachedImage]:
     """All images in the cache."""
-    current = current_folder()
+    current = {current_folder(abi) for abi in hosts.ABI_VERSIONS}
     folders = sorted(path for path in _children(cache_folder()) if (path / "index.json").is_file())
     return [
-        CachedImage(path, sum(file.stat().st_size for file in _children(path)), path == current) for path in folders
+        CachedImage(
+            path,
+            abi=_index(path).get("abi"),
+            size=sum(file.stat().st_size for file in _children(path)),
+            current=path in current,
+        )
+        for path in folders
     ]
 
 
@@ -165,11 +198,11 @@ def _children(folder: Path) -> list[Path]:
     return sorted(folder.iterdir()) if folder.is_dir() else []
 
 
-def _key() -> str:
-    """A hash of everything that the image is made from or for."""
+def _key(abi: AbiVersion) -> str:
+    """A hash of everything that an image is made from or for."""
     digest = hashlib.sha256()
-    machine = (platform.machine(), sys.platform, version("wasmtime"), componentize.check_version())
-    digest.update(repr(machine).encode())
+    purpose = (abi, platform.machine(), sys.platform, version("wasmtime"), componentize.check_version())
+    digest.update(repr(purpose).encode())
     for root, pattern in _INGREDIENTS:
         folder = sdk_folder() if root == "sdk" else _PACKAGE
         for path in sorted(folder.glob(pattern)):
@@ -185,6 +218,8 @@ _INGREDIENTS: Final = (
     ("compiler", "component/*.py"),
     ("compiler", "linker/*.py"),
     ("compiler", "componentize.py"),
+    ("compiler", "hosts.py"),
+    ("compiler", "parts.py"),
     ("compiler", "runtime_image.py"),
     ("compiler", "snapshot.py"),
     ("compiler", "sources.py"),
@@ -202,11 +237,20 @@ def sdk_folder() -> Path:
 
 def is_whole(folder: Path) -> bool:
     """Whether a folder holds an image whose files are those that were written."""
+    index = _index(folder)
+    try:
+        return all(_fingerprint(folder / name) == index[name] for name in _FILES)
+    except (OSError, KeyError):
+        return False
+
+
+def _index(folder: Path) -> dict[str, Any]:
+    """What an image says of itself; nothing if there is none, or if it is damaged."""
     try:
         index = json.loads((folder / "index.json").read_bytes())
-        return all(_fingerprint(folder / name) == index[name] for name in _FILES)
-    except (OSError, ValueError, KeyError, TypeError):
-        return False
+    except (OSError, ValueError):
+        return {}
+    return index if isinstance(index, dict) else {}
 
 
 def _fingerprint(path: Path) -> dict[str, object]:
@@ -215,7 +259,7 @@ def _fingerprint(path: Path) -> dict[str, object]:
     return {"size": path.stat().st_size, "sha256": digest}
 
 
-def _build(folder: Path, progress: Progress) -> None:
+def _build(folder: Path, abi: AbiVersion, progress: Progress) -> None:
     """Build beside, then rename: whoever looks at `folder` finds a whole image or none.
 
     Of two builds at once the first to finish wins, and the other finds that its work is there.
@@ -225,8 +269,8 @@ def _build(folder: Path, progress: Progress) -> None:
         with tempfile.TemporaryDirectory(prefix=_BUILDING, dir=folder.parent) as scratch:
             new = Path(scratch) / "image"
             new.mkdir()
-            _write_files(new, Path(scratch), progress)
-            index = {name: _fingerprint(new / name) for name in _FILES}
+            _write_files(new, Path(scratch), abi, progress)
+            index = {"abi": abi, **{name: _fingerprint(new / name) for name in _FILES}}
             (new / "index.json").write_text(json.dumps(index), encoding="utf-8")
             if not is_whole(folder):
                 with suppress(FileNotFoundError):
@@ -240,19 +284,20 @@ def _build(folder: Path, progress: Progress) -> None:
         raise CompilerError(f"the runtime image cannot be kept in {folder.parent}: {error}") from error
 
 
-def _write_files(new: Path, scratch: Path, progress: Progress) -> None:
-    progress("runtime image, made once for this version: starting the interpreter (componentize-py)")
+def _write_files(new: Path, scratch: Path, abi: AbiVersion, progress: Progress) -> None:
+    progress(f"runtime image for ABI {abi}, made once: starting the interpreter (componentize-py)")
     component = componentize.make_component(sdk_folder(), _SHIM, scratch)
     progress("runtime image: linking its modules into one")
-    wasm = link_image(component.data)
+    wasm = link_image(component.data, abi)
     (new / "image.wasm").write_bytes(wasm)
+    (new / "pruned.wasm").write_bytes(_pruned(wasm, parts.unused(())))
     progress("runtime image: compiling it for this machine (wasmtime)")
     engine = snapshot.new_engine()
     module = wasmtime.Module(engine, wasm)
     (new / "image.cwasm").write_bytes(module.serialize())
     progress("runtime image: compiling what filters import most")
     _write_archive(new / "stdlib.zip", component.standard_library)
-    _add_compiled(new / "stdlib.zip", engine, module)
+    _add_compiled(new / "stdlib.zip", engine, module, abi)
 
 
 def _write_archive(path: Path, folder: Path) -> None:
@@ -261,11 +306,11 @@ def _write_archive(path: Path, folder: Path) -> None:
             archive.write(file, file.relative_to(folder).as_posix())
 
 
-def _add_compiled(path: Path, engine: wasmtime.Engine, module: wasmtime.Module) -> None:
+def _add_compiled(path: Path, engine: wasmtime.Engine, module: wasmtime.Module, abi: AbiVersion) -> None:
     """Let the interpreter compile the modules of PRECOMPILED and all they import, and keep the result."""
     with zipfile.ZipFile(path) as archive:
         sources = Sources([Archive(archive, STANDARD_LIBRARY)])
-        request = snapshot.Request(include=PRECOMPILED, record=True)
+        request = snapshot.Request(abi, include=PRECOMPILED, record=True)
         report = snapshot.take(engine, module, sources, request, _PRECOMPILE_LIMITS, lambda _: None).report
     if "error" in report:
         raise CompilerError(f"the standard library does not compile: {report['error']['message']}")
@@ -275,24 +320,49 @@ def _add_compiled(path: Path, engine: wasmtime.Engine, module: wasmtime.Module) 
             archive.writestr(origins[name].removeprefix(STANDARD_LIBRARY) + COMPILED, compiled)
 
 
-def link_image(component: bytes) -> bytes:
-    """The component as one core module that exports every callback, the build's entries and the stack pointer."""
-    shim = [name for name in _exports("_shim.abi3.so") if name.startswith(("proxy_", "pyfilter_"))]
-    stubs = [name for name in _exports("_stubs.abi3.so") if not name.startswith("__")]
+def link_image(component: bytes, abi: AbiVersion) -> bytes:
+    """The component as one core module with what a host of this ABI version looks up and offers, and with what builds
+    need: their own entries and the stack pointer.
+    """
     decoded = decode_component(component)
     plan = LinkPlan(
-        exports={name: name for name in [*shim, "malloc", "free", "memory", "__stack_pointer"]},
-        stubs={name: _external(name) for name in stubs},
+        exports={**_callbacks(abi), **{name: name for name in (hosts.marker(abi), *_ALWAYS_EXPORTED)}},
+        stubs=_host_functions(abi),
         host_functions=wasi.replacements(decoded),
         guard=_STACK_GUARD,
     )
     return binary.encode(link(decoded, plan))
 
 
+_ALWAYS_EXPORTED: Final = (
+    *("malloc", "free", "memory", "__stack_pointer", "pyfilter_build", "pyfilter_scrub"),
+    parts.STAND_IN,
+)
+
+
+def _pruned(wasm: bytes, unused: Iterable[int]) -> bytes:
+    return binary.encode(prune(binary.decode(wasm), parts.functions(unused), parts.STAND_IN))
+
+
+def _callbacks(abi: AbiVersion) -> dict[str, str]:
+    """Each callback of an ABI version that the shim has, with the export that it is there.
+
+    The shim has callbacks in the form of the newest version. Where an older one has another, such as
+    proxy_on_request_headers with two parameters, it is exported as pyfilter_on_request_headers_0_1_0 beside.
+    """
+    shim = _exports("_shim.abi3.so")
+    forms = {name: f"{name.replace('proxy_', 'pyfilter_', 1)}_{abi.replace('.', '_')}" for name in hosts.callbacks(abi)}
+    return {name: form if form in shim else name for name, form in forms.items() if name in shim}
+
+
+def _host_functions(abi: AbiVersion) -> dict[str, External]:
+    """The import that each stand-in for a host function becomes. Those of other ABI versions stay what they are."""
+    offered = hosts.functions(abi)
+    stubs = (name.rpartition(".") for name in _exports("_stubs.abi3.so") if not name.startswith("__"))
+    return {
+        f"{module}{dot}{name}": External(module or "env", name) for module, dot, name in stubs if dot or name in offered
+    }
+
+
 def _exports(library: str) -> list[str]:
     return [export.name for export in binary.decode((_SHIM / library).read_bytes()).exports]
-
-
-def _external(stub: str) -> External:
-    module, _, name = stub.rpartition(".")
-    return External(module or "env", name)

@@ -1,4 +1,4 @@
-"""Defaults for the command's options, from `[tool.pyfilter]` in the project's pyproject.toml.
+"""The options of a build: their defaults and bounds, and what `[tool.pyfilter]` in the project's pyproject.toml says.
 
 The file is the nearest one at or above the filter. All its mistakes are reported at once, each with its path in the
 table.
@@ -9,9 +9,16 @@ from __future__ import annotations
 import os
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 from .errors import UsageError
+from .hosts import AbiVersion
+
+ABI: Final[AbiVersion] = "0.2.1"
+TIMEOUT: Final = 60.0  # seconds
+LONGEST_TIMEOUT: Final = 86400
+MAX_MEMORY: Final = 256  # MiB
+MOST_MEMORY: Final = 4096  # what 32-bit addresses reach. Envoy gives a VM 1024.
 
 
 def load_settings(path: Path) -> dict[str, Any]:
@@ -48,8 +55,9 @@ def _validate(file: Path, table: object) -> dict[str, Any]:
         name: str | None = Field(default=None, min_length=1)
         output: str | None = Field(default=None, min_length=1)
         include: list[Annotated[str, Field(min_length=1)]] = Field(default_factory=list)
-        max_memory: int = Field(default=256, ge=1, le=4096)
-        timeout: float = Field(default=60.0, gt=0, le=86400, allow_inf_nan=False)
+        timeout: float = Field(default=TIMEOUT, gt=0, le=LONGEST_TIMEOUT, allow_inf_nan=False)
+        max_memory: int = Field(default=MAX_MEMORY, ge=1, le=MOST_MEMORY)
+        abi: AbiVersion = ABI
 
     try:
         settings = BuildSettings.model_validate(table).model_dump(exclude_unset=True)

@@ -19,6 +19,7 @@ from typing import Any, Final, NamedTuple
 import wasmtime
 
 from .errors import BuildStopped
+from .hosts import AbiVersion
 from .sources import NOT_FOLLOWED, Sources
 
 _UNIMPLEMENTED: Final = 12
@@ -31,16 +32,19 @@ _THREAD_STACK: Final = 16 << 20
 
 
 class Request(NamedTuple):
-    """What to build: `modules` to import in order, `include` further ones to keep, `record` what is compiled."""
+    """What to build, for a version of the ABI: `modules` to import in order, `include` further ones to keep, `record`
+    what is compiled.
+    """
 
+    abi: AbiVersion
     modules: Iterable[str] = ()
     include: Iterable[str] = ()
     record: bool = False
 
     def to_bytes(self) -> bytes:
         """As `pywasmfilter/_runtime/build.py` takes it."""
-        fields = {"modules": list(self.modules), "include": list(self.include), "record": self.record}
-        return marshal.dumps({**fields, "not_followed": sorted(NOT_FOLLOWED)}, 2)
+        names = {"modules": list(self.modules), "include": list(self.include), "not_followed": sorted(NOT_FOLLOWED)}
+        return marshal.dumps({**names, "abi": self.abi, "record": self.record}, 2)
 
 
 class Limits(NamedTuple):

@@ -9,14 +9,15 @@ from __future__ import annotations
 import os
 import sys
 import sysconfig
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
 from typing import Final, Literal, NamedTuple, Protocol
 from zipfile import ZipFile
 
-from .errors import CompilerError
+from .errors import CompilerError, FilterError
 
 _NATIVE_SUFFIXES: Final = (*EXTENSION_SUFFIXES, ".so", ".pyd")
 
@@ -64,7 +65,7 @@ class Folder(NamedTuple):
         return self.only in ("", relative.partition("/")[0])
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Archive:
     """A zip file, as which the cache keeps the standard library."""
 
@@ -102,46 +103,98 @@ class Source(NamedTuple):
     compiled: bytes | None = None
 
 
+class Place(NamedTuple):
+    """Where a module is: its file in a root, or its folder if it is a namespace package."""
+
+    kind: Literal["module", "package", "namespace", "native"]
+    root: Root
+    relative: str
+
+    @property
+    def origin(self) -> str:
+        """The path that tracebacks show."""
+        return self.root.prefix + self.relative
+
+
 @dataclass(slots=True)
 class Sources:
-    """Finds modules in `roots`, in order.
+    """Finds modules for the filters in `folders`: in the filter's own folder, then in `roots`, in order.
 
-    `aliases` gives files of the first root that are known under another module name. `paths` remembers the file of
-    each origin that was found on disk.
+    `aliases` gives files that are known under another module name. `paths` remembers the file of each origin that was
+    found on disk, in the order in which they were first asked for.
     """
 
     roots: list[Root]
-    aliases: dict[str, str] = field(default_factory=dict)
+    folders: list[Folder] = field(default_factory=list)
+    aliases: dict[str, Place] = field(default_factory=dict)
     paths: dict[str, Path] = field(default_factory=dict)
 
     def find(self, name: str) -> Source:
-        """The source of a module by its absolute dotted name. Raises CompilerError if it cannot be read."""
-        if name in self.aliases:
-            return self._source("module", self.roots[0], self.aliases[name])
-        relative = name.replace(".", "/")
-        namespace: Root | None = None
-        for root in self.roots:
-            if root.has_file(f"{relative}/__init__.py"):
-                return self._source("package", root, f"{relative}/__init__.py")
-            if root.has_file(f"{relative}.py"):
-                return self._source("module", root, f"{relative}.py")
-            for suffix in _NATIVE_SUFFIXES:
-                if root.has_file(relative + suffix):
-                    return Source("native", root.prefix + relative + suffix)
-            if namespace is None and root.has_folder(relative):
-                namespace = root
-        return Source("missing") if namespace is None else Source("package", namespace.prefix + relative)
+        """The source of a module by its absolute dotted name.
 
-    def _source(self, kind: Literal["module", "package"], root: Root, relative: str) -> Source:
-        origin = root.prefix + relative
-        if isinstance(root, Folder):
-            self.paths[origin] = root.path / relative
+        Raises CompilerError if it cannot be read, and FilterError if filters of different folders would find different
+        modules: there is one interpreter, and it has one module of a name.
+        """
+        places = [self.aliases[name]] if name in self.aliases else self.places(name)
+        found = [self._source(place) for place in places]
+        for place, source in zip(places[1:], found[1:], strict=True):
+            if (source.kind, source.content) != (found[0].kind, found[0].content):
+                raise self._conflict(name, places[0], place)
+        return found[0] if found else Source("missing")
+
+    def places(self, name: str) -> list[Place]:
+        """Where the filters find a module: nowhere, or in one place, or in several if their folders disagree."""
+        views = [[folder, *self.roots] for folder in self.folders] or [self.roots]
+        places = list(dict.fromkeys(place for place in map(partial(_locate, name), views) if place))
+        # Folders that hold no module of this name are no reason to refuse one; submodules are looked for in all.
+        return [place for place in places if place.kind != "namespace"] or places[:1]
+
+    def _source(self, place: Place) -> Source:
+        if place.kind == "native":
+            return Source("native", place.origin)
+        if place.kind == "namespace":
+            return Source("package", place.origin)
+        if isinstance(place.root, Folder):
+            self.paths.setdefault(place.origin, place.root.path / place.relative)
         try:
-            return Source(kind, origin, root.read(relative), root.compiled(relative))
+            content, compiled = place.root.read(place.relative), place.root.compiled(place.relative)
         except OSError as error:
-            raise CompilerError(
-                f"{self.paths.get(origin, origin)}: cannot be read: {error.strerror or error}"
-            ) from error
+            raise CompilerError(f"{self._path(place)}: cannot be read: {error.strerror or error}") from error
+        return Source(place.kind, place.origin, content, compiled)
+
+    def _path(self, place: Place) -> Path:
+        return self.paths.get(place.origin, Path(place.origin))
+
+    def _conflict(self, name: str, *places: Place) -> FilterError:
+        own, other = (shown(self._path(place)) for place in sorted(places, key=lambda p: p.root not in self.folders))
+        return FilterError(
+            f"{other} is another module {name!r}, and filters that are built together can have only one: rename one of "
+            "them, or make each filter a package with relative imports",
+            own,
+        )
+
+
+def _locate(name: str, roots: Iterable[Root]) -> Place | None:
+    """The first place of a module in some roots; a namespace package only if nothing else has its name."""
+    relative = name.replace(".", "/")
+    namespace: Place | None = None
+    for root in roots:
+        if root.has_file(f"{relative}/__init__.py"):
+            return Place("package", root, f"{relative}/__init__.py")
+        if root.has_file(f"{relative}.py"):
+            return Place("module", root, f"{relative}.py")
+        for suffix in _NATIVE_SUFFIXES:
+            if root.has_file(relative + suffix):
+                return Place("native", root, relative + suffix)
+        if namespace is None and root.has_folder(relative):
+            namespace = Place("namespace", root, relative)
+    return namespace
+
+
+def shown(path: Path) -> Path:
+    """A path as a person in the current folder would write it."""
+    here = Path.cwd()
+    return path.relative_to(here) if path.is_relative_to(here) else path
 
 
 def installed_roots() -> Iterator[Root]:

@@ -28,7 +28,12 @@ def keep_modules(names: Iterable[str]) -> None:
     _image_modules.update(names)
 
 
+_initialized: set[str] = set()
+"""Built-in modules that came to life while the image was made."""
+
+
 def _drop_foreign_modules() -> None:
+    _initialized.update(sys.modules.keys() & set(sys.builtin_module_names))
     for name in sys.modules.keys() - _image_modules:
         del sys.modules[name]
     gc.collect()
@@ -40,7 +45,8 @@ def build(request: bytes) -> None:
     whether to report what was compiled. "abi" is the version of the ABI that the image was linked for.
 
     The report is sent to the foreign function `pyfilter.report`: a dict with "plugins", "registered" (by each module
-    that was to be imported), "callbacks", "modules" and "compiled", or "error".
+    that was to be imported), "callbacks", "builtins" (the built-in modules that the filter may import), "modules" and
+    "compiled", or "error".
     """
     _abi.building = True
     _drop_foreign_modules()
@@ -53,10 +59,16 @@ def build(request: bytes) -> None:
             import_module(name)
         for name in wanted["include"]:
             _include(name)
-        _freeze_later_imports(frozenset(wanted["not_followed"]))
+        named = _freeze_later_imports(frozenset(wanted["not_followed"]))
         _abi.host.settle(wanted["abi"] == "0.1.0", _callbacks.some_on_delete())  # type: ignore[attr-defined]  # the shim's
         registered = {name: importer.loaded[name].plugins for name in wanted["modules"]}
-        report = {**registry.describe(), "registered": registered, "modules": _modules(), "compiled": importer.record}
+        report = {
+            **registry.describe(),
+            "registered": registered,
+            "builtins": _leave_out_builtins(named.union(wanted["include"])),
+            "modules": _modules(),
+            "compiled": importer.record,
+        }
     except BaseException as exception:  # noqa: BLE001  # whatever the user's code raises is the build's result
         report = {"error": _error(exception)}
     _abi.host.call_foreign_function("pyfilter.report", marshal.dumps(report, 2))
@@ -79,8 +91,11 @@ _IMPORTED_UNSEEN = {
 """Modules that C code, or the search for a codec, imports by name, which no import statement shows."""
 
 
-def _freeze_later_imports(not_followed: frozenset[str]) -> None:
-    """Keep what import statements name and nothing has imported yet: in functions, behind conditions. And codecs."""
+def _freeze_later_imports(not_followed: frozenset[str]) -> set[str]:
+    """Keep what import statements name and nothing has imported yet: in functions, behind conditions. And codecs.
+
+    Returns all names that import statements have.
+    """
     pending = [*importer.loaded.items(), *importer.frozen.items()]
     pending += _freeze(f"encodings.{codec}" for codec in codecs.COMMON)
     seen: set[str] = set()
@@ -96,6 +111,15 @@ def _freeze_later_imports(not_followed: frozenset[str]) -> None:
                     wanted.update((imported, *_IMPORTED_UNSEEN.get(imported, ())))
         pending += _freeze(sorted(wanted - seen))
         seen |= wanted
+    return seen
+
+
+def _leave_out_builtins(named: Iterable[str]) -> list[str]:
+    """Let the filter's imports of built-in modules that it has no use for fail. Returns the names of the others."""
+    builtins = set(sys.builtin_module_names)
+    used = _initialized | (builtins & {*sys.modules, *named})
+    importer.left_out = frozenset(builtins - used)
+    return sorted(used)
 
 
 def _freeze(names: Iterable[str]) -> Iterator[tuple[str, importer.Found]]:

@@ -58,8 +58,21 @@ record: dict[str, bytes] | None = None
 unusable: dict[str, str] = {}
 """Modules that an import statement names and that cannot run here, with the reason."""
 
+left_out: frozenset[str] = frozenset()
+"""Built-in modules that the filter has no use for: the compiler may leave their code behind."""
+
 after_import: dict[str, Callable[[ModuleType], None]] = {}
 """What to do right after a module of this name was imported."""
+
+
+class BuiltinGuard:
+    """A meta path finder before the interpreter's own for built-in modules, which would find what is left out too."""
+
+    @staticmethod
+    def find_spec(name: str, _path: object = None, _target: object = None) -> None:
+        """Nothing, so that the next finder is asked. Raises ModuleNotFoundError for what is left out."""
+        if name in left_out:
+            raise _not_in_filter(name)
 
 
 class Importer:
@@ -204,7 +217,7 @@ def imported_names(package: str, statement: Import) -> Iterator[str]:
 
 def install() -> None:
     """Make this the only source of modules besides the interpreter's built-in and frozen ones."""
-    sys.meta_path[:] = [finder for finder in sys.meta_path if _is_builtin(finder)] + [Importer]
+    sys.meta_path[:] = [BuiltinGuard, *(finder for finder in sys.meta_path if _is_builtin(finder)), Importer]
     sys.path_hooks.clear()
     sys.path_importer_cache.clear()
     sys.path.clear()

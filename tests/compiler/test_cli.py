@@ -113,7 +113,7 @@ def test_build_a_folder_with_a_filter(folder: Path, path: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["json.py", "my-filter.v2.py", "class.py", "__main__.py", "_image.py", "pywasmfilter.py"]
+    "name", ["json.py", "my-filter.v2.py", "class.py", "__main__.py", "__hello__.py", "_image.py", "pywasmfilter.py"]
 )
 def test_build_a_file_with_any_name(folder: Path, name: str) -> None:
     """A script may be called what no module can, or what another module is called."""
@@ -153,6 +153,24 @@ def test_several_plugins_are_named_after_the_file(folder: Path) -> None:
     (folder / "both.py").write_text(FILTER + FILTER.replace("my-filter", "other"))
     report = json.loads(succeed("build", "both.py", "--json").stdout)
     assert (report["path"], report["plugins"]) == ("both.wasm", ["my-filter", "other"])
+
+
+def test_build_several(folder: Path) -> None:
+    """Filters at several paths become one module, whose settings are those of the first."""
+    (folder / "other").mkdir()
+    (folder / "other" / "filter.py").write_text(FILTER.replace("my-filter", "other"))
+    (folder / "other" / "pyproject.toml").write_text('[tool.pyfilter]\nname = "edge"\n')
+    report = json.loads(succeed("build", "filter.py", "other", "--json").stdout)
+    assert (report["path"], report["plugins"]) == ("filter.wasm", ["my-filter", "other"])
+    assert json.loads(succeed("build", "other", "filter.py", "--json").stdout)["path"] == "edge.wasm"
+
+
+def test_build_for_a_version_of_the_abi(folder: Path) -> None:
+    """--abi chooses the version, and so does the project's setting; the option goes before it."""
+    (folder / "pyproject.toml").write_text('[tool.pyfilter]\nabi = "0.2.0"\n')
+    assert json.loads(succeed("build", "filter.py", "--json").stdout)["abi"] == "0.2.0"
+    assert json.loads(succeed("build", "filter.py", "--abi", "0.2.1", "--json").stdout)["abi"] == "0.2.1"
+    assert json.loads(succeed("inspect", "my-filter.wasm", "--json").stdout)["abi"] == "0.2.1"
 
 
 def test_the_report_as_json(folder: Path) -> None:
@@ -296,7 +314,10 @@ def test_an_output_that_makes_no_sense(folder: Path, output: str) -> None:
     "arguments",
     [
         ["build"],
-        ["build", "filter.py", "other.py"],
+        ["build", "filter.py", "filter.py"],
+        ["build", "filter.py", "--abi", "0.3"],
+        ["run", "filter.py", "built.wasm"],
+        ["cache", "warm", "--abi", ""],
         ["build", "filter.py", "--colour"],
         ["build", "filter.py", "--name", ""],
         ["inspect"],
@@ -406,11 +427,20 @@ def test_cache(empty_cache: Path) -> None:
     image = Path(succeed("cache", "warm").stdout.strip())
     assert image.parent == empty_cache
     (row,) = json.loads(succeed("cache", "--json").stdout)["images"]
-    assert (row["path"], row["current"]) == (str(image), True)
+    assert (row["path"], row["abi"], row["current"]) == (str(image), "0.2.1", True)
     assert row["size"] == sum(path.stat().st_size for path in image.iterdir())
-    assert [f"{image.name}  0.0 MB  in use" in line for line in succeed("cache").stdout.splitlines()] == [False, True]
+    assert [f"{image.name}  ABI 0.2.1  0.0 MB  in use" in line for line in succeed("cache").stdout.splitlines()] == [
+        False,
+        True,
+    ]
 
-    assert succeed("cache", "clear").stdout == f"removed {image}\n"
+    older = Path(succeed("cache", "warm", "--abi", "0.1.0").stdout.strip())
+    assert {row["path"]: row["abi"] for row in json.loads(succeed("cache", "--json").stdout)["images"]} == {
+        str(image): "0.2.1",
+        str(older): "0.1.0",
+    }
+
+    assert succeed("cache", "clear").stdout == "".join(f"removed {path}\n" for path in sorted([image, older]))
     assert succeed("cache", "clear").stdout == ""
     assert list(empty_cache.iterdir()) == []
 
@@ -519,12 +549,12 @@ WARM = """
 from pathlib import Path
 from pywasmfilter_compiler import cli, runtime_image
 
-def load(progress):
+def load(progress, abi):
     progress("making it")
     progress("and compiling it")
 
 runtime_image.load = load
-runtime_image.current_folder = lambda: Path("the-folder")
+runtime_image.current_folder = lambda abi: Path("the-folder")
 cli.main(["cache", "warm"])
 """
 

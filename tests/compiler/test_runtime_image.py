@@ -21,11 +21,12 @@ from typing import Any
 
 import pytest
 import wasmtime
-from pywasmfilter_compiler import componentize, runtime_image, snapshot
+from pywasmfilter_compiler import componentize, hosts, runtime_image, snapshot
 from pywasmfilter_compiler.errors import CompilerError, MissingDependency, ToolError
 from pywasmfilter_compiler.sources import COMPILED
 from pywasmfilter_compiler.wasm.binary import decode
 
+ABI: hosts.AbiVersion = "0.2.1"
 FILES = ["image.wasm", "image.cwasm", "stdlib.zip", "index.json"]
 
 
@@ -36,7 +37,7 @@ class Images:
         self.made = 0
         self.before: Callable[[], object] = lambda: None
 
-    def write_files(self, new: Path, _scratch: Path, progress: Callable[[str], None]) -> None:
+    def write_files(self, new: Path, _scratch: Path, _abi: str, progress: Callable[[str], None]) -> None:
         progress("making an image")
         wasm = bytes(wasmtime.wat2wasm("(module)"))
         (new / "image.wasm").write_bytes(wasm)
@@ -59,7 +60,7 @@ def cheap_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Images:
 def load() -> list[str]:
     """Load the image; gives what progress there was."""
     steps: list[str] = []
-    image = runtime_image.load(steps.append)
+    image = runtime_image.load(steps.append, ABI)
     assert image.wasm.startswith(b"\0asm")
     assert image.standard_library.has_file("re.py")
     return steps
@@ -78,7 +79,7 @@ def test_an_image_is_made_once(cheap_images: Images) -> None:
     assert load() == ["making an image"]
     assert load() == []
     assert cheap_images.made == 1
-    assert entries() == [runtime_image.current_folder().name]
+    assert entries() == [runtime_image.current_folder(ABI).name]
 
 
 def truncate(path: Path) -> None:
@@ -109,25 +110,25 @@ def replace_by_a_folder(path: Path) -> None:
 def test_a_damaged_image_is_made_again(cheap_images: Images, name: str, damage: Callable[[Path], object]) -> None:
     """Whatever happened to whichever file, the next load makes the image again, whole, and leaves nothing beside it."""
     load()
-    damage(runtime_image.current_folder() / name)
+    damage(runtime_image.current_folder(ABI) / name)
     assert load() != []
     assert cheap_images.made == 2
-    assert runtime_image.is_whole(runtime_image.current_folder())
-    assert entries() == [runtime_image.current_folder().name]
+    assert runtime_image.is_whole(runtime_image.current_folder(ABI))
+    assert entries() == [runtime_image.current_folder(ABI).name]
 
 
 @pytest.mark.parametrize("index", ["", "{}", "[]", "null", "5", '{"image.wasm": 5}', "\udcff"])
 def test_an_index_that_is_none(cheap_images: Images, index: str) -> None:
     """An index that is something else is one that is missing."""
     load()
-    (runtime_image.current_folder() / "index.json").write_bytes(index.encode("utf-8", "surrogateescape"))
+    (runtime_image.current_folder(ABI) / "index.json").write_bytes(index.encode("utf-8", "surrogateescape"))
     load()
     assert cheap_images.made == 2
 
 
 def test_a_file_in_place_of_the_folder(cheap_images: Images) -> None:
     """Something else under the image's name makes way for it."""
-    folder = runtime_image.current_folder()
+    folder = runtime_image.current_folder(ABI)
     folder.parent.mkdir(parents=True)
     folder.write_text("what is this?")
     load()
@@ -188,16 +189,16 @@ def test_two_builds_at_once(cheap_images: Images) -> None:
     """Both get an image, of which one is kept; nothing is left beside it."""
     assert run_twice(cheap_images, load) == []
     assert cheap_images.made == 2
-    assert entries() == [runtime_image.current_folder().name]
+    assert entries() == [runtime_image.current_folder(ABI).name]
     assert load() == []
 
 
 def test_two_repairs_at_once(cheap_images: Images) -> None:
     """Two builds that find the same broken image both get a whole one."""
     load()
-    truncate(runtime_image.current_folder() / "image.wasm")
+    truncate(runtime_image.current_folder(ABI) / "image.wasm")
     assert run_twice(cheap_images, load) == []
-    assert entries() == [runtime_image.current_folder().name]
+    assert entries() == [runtime_image.current_folder(ABI).name]
     assert load() == []
 
 
@@ -219,7 +220,7 @@ def movable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def key() -> str:
     """The key of the image that would be used now."""
-    return runtime_image.current_folder().name
+    return runtime_image.current_folder(ABI).name
 
 
 @pytest.mark.parametrize(
@@ -233,6 +234,7 @@ def key() -> str:
         "compiler/component/decode.py",
         "compiler/linker/link.py",
         "compiler/componentize.py",
+        "compiler/hosts.py",
         "compiler/runtime_image.py",
         "compiler/snapshot.py",
         "compiler/sources.py",
@@ -285,6 +287,18 @@ def test_the_key_depends_on_versions_and_machine(movable: Path, monkeypatch: pyt
             patch.setattr(target, name, value)
             keys.add(key())
     assert len(keys) == 5
+
+
+def test_each_abi_version_has_its_image(cheap_images: Images) -> None:
+    """The versions share no image; each is made once, and the list says which is which."""
+    for abi in hosts.ABI_VERSIONS * 2:
+        assert runtime_image.load(lambda _: None, abi).abi == abi
+    assert cheap_images.made == 3
+    images = {image.path: image for image in runtime_image.cached()}
+    assert {abi: images[runtime_image.current_folder(abi)].abi for abi in hosts.ABI_VERSIONS} == {
+        abi: abi for abi in hosts.ABI_VERSIONS
+    }
+    assert all(image.current for image in images.values())
 
 
 # componentize-py
@@ -385,20 +399,23 @@ def test_cached_lists_images(cheap_images: Images) -> None:
     """Each image with its size, and which one is in use; what is no image is not listed."""
     assert runtime_image.cached() == []
     load()
-    current = runtime_image.current_folder()
+    current = runtime_image.current_folder(ABI)
     shutil.copytree(current, current.parent / ("0" * 32))
+    (current.parent / ("1" * 32)).mkdir()
+    (current.parent / ("1" * 32) / "index.json").write_text("damaged")
     (current.parent / ".building-x").mkdir()
     (current.parent / "file").write_text("")
     images = {image.path: image for image in runtime_image.cached()}
-    assert images.keys() == {current, current.parent / ("0" * 32)}
-    assert [images[path].current for path in (current, current.parent / ("0" * 32))] == [True, False]
+    assert [path.name for path in images] == sorted(["0" * 32, "1" * 32, current.name])
+    assert {image.path.name: image.abi for image in images.values() if image.abi != ABI} == {"1" * 32: None}
+    assert [path for path, image in images.items() if image.current] == [current]
     assert images[current].size == sum(path.stat().st_size for path in current.iterdir())
 
 
 def test_clear_removes_what_is_ours(cheap_images: Images) -> None:
     """All images go, old ones and what interrupted builds left too; what else is in the folder stays."""
     load()
-    current = runtime_image.current_folder()
+    current = runtime_image.current_folder(ABI)
     shutil.copytree(current, current.parent / ("0" * 32))
     leftover = current.parent / ".building-abc" / "image"
     leftover.mkdir(parents=True)
@@ -431,8 +448,8 @@ MAKE = """
 import json, time
 from pywasmfilter_compiler import runtime_image
 steps = []
-image = runtime_image.load(lambda step: steps.append((step, time.perf_counter())))
-print(json.dumps({"steps": steps, "end": time.perf_counter(), "folder": str(runtime_image.current_folder())}))
+image = runtime_image.load(lambda step: steps.append((step, time.perf_counter())), "0.2.1")
+print(json.dumps({"steps": steps, "end": time.perf_counter(), "folder": str(runtime_image.current_folder("0.2.1"))}))
 """
 
 

@@ -20,11 +20,14 @@ def project(folder: Path, text: str) -> Path:
 def test_all_settings(tmp_path: Path) -> None:
     """Each option has its setting; the output is relative to the file that names it."""
     text = '[tool.pyfilter]\nname = "n"\noutput = "build/o.wasm"\ninclude = ["a.b"]\ntimeout = 5\n'
+    text += 'max_memory = 64\nabi = "0.2.0"\n'
     assert load_settings(project(tmp_path, text)) == {
         "name": "n",
         "output": str(tmp_path / "build" / "o.wasm"),
         "include": ["a.b"],
         "timeout": 5.0,
+        "max_memory": 64,
+        "abi": "0.2.0",
     }
 
 
@@ -73,6 +76,8 @@ name = ""
 output = 5
 include = ["fine", 5, ""]
 timeout = -1.0
+max_memory = 4097
+abi = "0.3"
 colour = "red"
 """
 
@@ -85,9 +90,11 @@ def test_all_faults_at_once(tmp_path: Path) -> None:
     assert first == f"{tmp_path / 'pyproject.toml'}:"
     places = [fault.partition(": ")[0].strip() for fault in faults]
     assert sorted(places) == [
+        "tool.pyfilter.abi",
         "tool.pyfilter.colour",
         "tool.pyfilter.include.1",
         "tool.pyfilter.include.2",
+        "tool.pyfilter.max_memory",
         "tool.pyfilter.name",
         "tool.pyfilter.output",
         "tool.pyfilter.timeout",

@@ -6,13 +6,14 @@ import os
 import subprocess
 import sys
 import sysconfig
+from collections.abc import Sequence
 from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path, PurePath
 from zipfile import ZipFile
 
 import pytest
-from pywasmfilter_compiler.errors import CompilerError
-from pywasmfilter_compiler.sources import SITE_PACKAGES, Archive, Folder, Source, Sources, installed_roots
+from pywasmfilter_compiler.errors import CompilerError, FilterError
+from pywasmfilter_compiler.sources import SITE_PACKAGES, Archive, Folder, Place, Source, Sources, installed_roots
 
 
 def tree(folder: Path, *files: str) -> Folder:
@@ -106,12 +107,72 @@ def test_a_root_may_hold_one_package_only(tmp_path: Path) -> None:
 # Aliases
 
 
-def test_an_alias_names_a_file_of_the_first_root(tmp_path: Path) -> None:
-    """A script with a name that no module can have is found under its alias, and only in the first root."""
-    first, second = tree(tmp_path / "1", "my-filter.py"), tree(tmp_path / "2", "alias.py")
-    sources = Sources([first, second], {"alias": "my-filter.py"})
+def test_an_alias_names_a_file(tmp_path: Path) -> None:
+    """A script with a name that no module can have is found under its alias, whatever else has that name."""
+    first, second = tree(tmp_path / "1", "alias.py"), tree(tmp_path / "2", "my-filter.py")
+    sources = Sources([first], [second], {"alias": Place("module", second, "my-filter.py")})
     assert sources.find("alias") == Source("module", "my-filter.py", b"my-filter.py")
-    assert sources.paths["my-filter.py"] == tmp_path / "1" / "my-filter.py"
+    assert sources.paths["my-filter.py"] == tmp_path / "2" / "my-filter.py"
+
+
+# Several filters
+
+
+def two_folders(tmp_path: Path, first: list[str], second: list[str], rest: Sequence[str] = ()) -> Sources:
+    """Sources for filters in the folders `x` and `y`, before a root; files have their path in `tmp_path` as content."""
+    for name in (
+        *(f"x/{name}" for name in first),
+        *(f"y/{name}" for name in second),
+        *(f"rest/{name}" for name in rest),
+    ):
+        tree(tmp_path, name)
+    return Sources([Folder(tmp_path / "rest", "rest/")], [Folder(tmp_path / name, f"{name}/") for name in "xy"])
+
+
+def test_each_folder_has_its_modules(tmp_path: Path) -> None:
+    """Modules of every folder are found, before those of the roots that all share, and under origins of their own."""
+    sources = two_folders(tmp_path, ["a.py"], ["b.py"], ["c.py"])
+    assert [sources.find(name).origin for name in "abc"] == ["x/a.py", "y/b.py", "rest/c.py"]
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "rest", "named"),
+    [
+        (["m.py"], ["m.py"], [], ["x/m.py", "y/m.py"]),
+        (["m.py"], ["m/__init__.py"], [], ["x/m.py", "y/m/__init__.py"]),
+        (["m.py"], ["m.so"], [], ["x/m.py", "y/m.so"]),
+        (["m.py"], [], ["m.py"], ["x/m.py", "rest/m.py"]),
+        ([], ["m.py"], ["m.py"], ["y/m.py", "rest/m.py"]),
+    ],
+)
+def test_folders_that_disagree(
+    tmp_path: Path,
+    first: list[str],
+    second: list[str],
+    rest: list[str],
+    named: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A name that means one thing to one filter and another to the other is an error that names both files."""
+    sources = two_folders(tmp_path, first, second, rest)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(FilterError) as raised:
+        sources.find("m")
+    assert str(raised.value).startswith(f"{named[0]}: {named[1]} is another module 'm', and ")
+
+
+def test_the_same_module_in_two_folders(tmp_path: Path) -> None:
+    """Copies of one file are one module, here with different files in one package."""
+    sources = two_folders(tmp_path, ["p/__init__.py", "p/a.py"], ["p/__init__.py", "p/b.py"])
+    for folder in "xy":
+        (tmp_path / folder / "p" / "__init__.py").write_text("the same")
+    assert [sources.find(name).origin for name in ("p", "p.a", "p.b")] == ["x/p/__init__.py", "x/p/a.py", "y/p/b.py"]
+
+
+def test_namespace_packages_join_and_give_way(tmp_path: Path) -> None:
+    """Folders of one name are one namespace package of them all; a folder that is none is no rival to a module."""
+    sources = two_folders(tmp_path, ["n/a.py", "m/data.txt"], ["n/b.py", "m.py"])
+    assert [sources.find(name).origin for name in ("n", "n.a", "n.b", "m")] == ["x/n", "x/n/a.py", "y/n/b.py", "y/m.py"]
 
 
 # Namespace packages

@@ -1,7 +1,8 @@
 """Envoy's configuration, as plain dictionaries in the shape of its v3 API; written as JSON, which Envoy reads.
 
 `bootstrap()` is the whole document. Its parts are made by one small function each, so that a test can put together
-what it needs: `http_listener()`, `tcp_listener()`, `cluster()`, `wasm_service()`, and `WasmPlugin` for the module.
+what it needs: `http_listener()`, `tcp_listener()`, `cluster()`, `wasm_service()`, `wasm_access_log()`, and `WasmPlugin`
+for the module.
 Listeners and the admin interface are on 127.0.0.1; port 0 lets the system choose.
 """
 
@@ -28,6 +29,7 @@ UPSTREAM: Final = "upstream"
 
 _TYPE: Final = "type.googleapis.com/"
 _HTTP_MANAGER: Final = "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
+_HTTP_OPTIONS: Final = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,26 +78,48 @@ def bytes_value(data: bytes) -> Config:
         return {"@type": _TYPE + "google.protobuf.BytesValue", "value": base64.b64encode(data).decode()}
 
 
-def bootstrap(listeners: Sequence[Config], clusters: Sequence[Config] = (), services: Sequence[Config] = ()) -> Config:
-    """envoy.config.bootstrap.v3.Bootstrap with an admin interface on a port of its own."""
+def bootstrap(
+    listeners: Sequence[Config],
+    clusters: Sequence[Config] = (),
+    services: Sequence[Config] = (),
+    *,
+    tags: Mapping[str, str] | None = None,
+) -> Config:
+    """envoy.config.bootstrap.v3.Bootstrap with an admin interface on a port of its own.
+
+    `tags` are tags of statistics: the name of each, and the regular expression that finds it in a statistic's name.
+    """
+    stats_tags = [{"tag_name": name, "regex": regex} for name, regex in (tags or {}).items()]
     return {
         "admin": {"address": _address(LOOPBACK, 0)},
         "static_resources": {"listeners": list(listeners), "clusters": list(clusters)},
         "bootstrap_extensions": list(services),
         "overload_manager": {"resource_monitors": [_connection_limit()]},
+        "stats_config": {"stats_tags": stats_tags},
     }
 
 
 def http_listener(
-    plugins: Sequence[WasmPlugin], routes: Sequence[Config], *, name: str = LISTENER, port: int = 0
+    plugins: Sequence[WasmPlugin],
+    routes: Sequence[Config],
+    *,
+    name: str = LISTENER,
+    port: int = 0,
+    access_logs: Sequence[Config] = (),
+    trailers: bool = False,
 ) -> Config:
-    """envoy.config.listener.v3.Listener for HTTP: the plugins in order, then the router."""
+    """envoy.config.listener.v3.Listener for HTTP: the plugins in order, then the router.
+
+    With `trailers`, those of HTTP/1.1 requests are passed on.
+    """
     filters = [*(_wasm_filter("http", index, plugin) for index, plugin in enumerate(plugins)), _router()]
     manager = {
         "@type": _TYPE + _HTTP_MANAGER,
         "stat_prefix": name,
         "route_config": {"virtual_hosts": [{"name": "all", "domains": ["*"], "routes": list(routes)}]},
         "http_filters": filters,
+        "access_log": list(access_logs),
+        "http_protocol_options": {"enable_trailers": trailers},
     }
     chain = [{"name": "envoy.filters.network.http_connection_manager", "typed_config": manager}]
     return _listener(name, port, chain)
@@ -122,6 +146,12 @@ def wasm_service(plugin: WasmPlugin, *, singleton: bool = True) -> Config:
     return {"name": "envoy.bootstrap.wasm", "typed_config": service}
 
 
+def wasm_access_log(plugin: WasmPlugin) -> Config:
+    """An access logger that is a plugin: its on_log is called for each request."""
+    logger = {"@type": _TYPE + "envoy.extensions.access_loggers.wasm.v3.WasmAccessLog", "config": plugin.config()}
+    return {"name": "envoy.access_loggers.wasm", "typed_config": logger}
+
+
 def route_to(cluster_name: str, *, prefix: str = "/") -> Config:
     """A route to a cluster, without a time limit of its own."""
     return {"match": {"prefix": prefix}, "route": {"cluster": cluster_name, "timeout": "0s"}}
@@ -132,12 +162,20 @@ def direct_response(status: int, body: str, *, prefix: str = "/") -> Config:
     return {"match": {"prefix": prefix}, "direct_response": {"status": status, "body": {"inline_string": body}}}
 
 
-def cluster(name: str, host: str, port: int) -> Config:
-    """envoy.config.cluster.v3.Cluster with one endpoint; a host that is not an IP address is looked up by Envoy."""
+def cluster(name: str, host: str, port: int, *, http2: bool = False, trailers: bool = False) -> Config:
+    """envoy.config.cluster.v3.Cluster with one endpoint; a host that is not an IP address is looked up by Envoy.
+
+    It is spoken to in HTTP/2, which gRPC needs, or in HTTP/1.1, whose trailers are passed on with `trailers`.
+    """
+    protocol: Config = {"http2_protocol_options": {}}
+    if not http2:
+        protocol = {"http_protocol_options": {"enable_trailers": trailers}}
+    options = {"@type": _TYPE + _HTTP_OPTIONS, "explicit_http_config": protocol}
     return {
         "name": name,
         "type": "STATIC" if _is_ip(host) else "STRICT_DNS",
         "connect_timeout": "5s",
+        "typed_extension_protocol_options": {_HTTP_OPTIONS: options},
         "load_assignment": {
             "cluster_name": name,
             "endpoints": [{"lb_endpoints": [{"endpoint": {"address": _address(host, port)}}]}],

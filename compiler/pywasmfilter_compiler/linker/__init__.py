@@ -3,11 +3,13 @@
     Component ──flatten──▶ Program ──forwarding──▶ who is really called ──link──▶ Module
                instances        constants              substitution, reachability, numbering, rewriting
 
-`link` is the entry. The linker knows WebAssembly and nothing of what the module is for: which exports to keep and what
-takes the place of the component's host functions is given to it.
+`link` is the entry, and `prune` makes the result smaller where something in it is never used. The linker knows
+WebAssembly and nothing of what the module is for: which exports to keep, what takes the place of the component's host
+functions, and what is never used is given to it.
 """
 
 from .link import External, LinkPlan, link
+from .prune import Run, prune
 from .stack_guard import StackGuard
 
-__all__ = ["External", "LinkPlan", "StackGuard", "link"]
+__all__ = ["External", "LinkPlan", "Run", "StackGuard", "link", "prune"]
