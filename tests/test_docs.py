@@ -9,7 +9,6 @@ import sys
 import tomllib
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,73 +17,18 @@ import pytest
 from pywasmfilter_compiler.cli import main
 from pywasmfilter_compiler.settings import load_settings
 
-REPOSITORY = Path(__file__).parents[1]
-PAGES = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").glob("*.md"))]
+from tests.pages import DOCS, REPOSITORY, Block, Section, blocks, sections
+
+PAGES = [REPOSITORY / "README.md", *sorted(DOCS.glob("*.md"))]
+REFERENCE = sorted((DOCS / "reference").glob("*.md"))
+EXAMPLES = sorted((REPOSITORY / "examples").glob("*/README.md"))
+LANGUAGES = {"python", "sh", "console", "toml", "yaml", "json", "text"}
+OTHER_LANGUAGES = {"from-go.md": "go", "from-rust.md": "rust", "from-lua.md": "lua"}  # run by e2e/test_other_sdks.py
 VIRTUAL_ENVIRONMENT = "python3 -m venv"  # a command that begins like this is for a fresh clone; `.ci/run` runs it
 
 WRAPPER = """#!/bin/sh
 exec "{python}" -c 'import sys; sys.argv[0] = "pyfilter"; from pywasmfilter_compiler.cli import main; main()' "$@"
 """
-
-
-@dataclass
-class Block:
-    """A fenced block: where it begins, its language and its text."""
-
-    page: str
-    line: int
-    language: str
-    text: str
-
-    @property
-    def file_name(self) -> str | None:
-        """The name of the file that the block says it is, in a comment on its first line."""
-        named = re.match(r"# ([\w/.-]+\.\w+)\n", self.text)
-        return named.group(1) if named else None
-
-    @property
-    def commands(self) -> str:
-        """What to give to a shell."""
-        if self.language == "console":
-            return "\n".join(line[2:] for line in self.text.splitlines() if line.startswith("$ "))
-        return self.text
-
-    def __str__(self) -> str:
-        return f"{self.page}:{self.line}"
-
-
-@dataclass
-class Section:
-    """The part of a page from one second-level heading to the next; the whole of the README, which has one story."""
-
-    page: str
-    heading: str
-    text: str = ""
-    blocks: list[Block] = field(default_factory=list)
-
-    def __str__(self) -> str:
-        return f"{self.page}: {self.heading}"
-
-
-def sections(page: Path) -> Iterator[Section]:
-    """The sections of a page; what stands before the first heading is one too."""
-    section = Section(page.name, "")
-    block: Block | None = None
-    for number, line in enumerate(page.read_text(encoding="utf-8").splitlines(keepends=True), 1):
-        section.text += line
-        if block is not None:
-            if line.rstrip() == "```":
-                section.blocks.append(block)
-                block = None
-            else:
-                block.text += line
-        elif line.startswith("```"):
-            block = Block(page.name, number, line[3:].strip(), "")
-        elif line.startswith("## ") and page.name != "README.md":
-            yield section
-            section = Section(page.name, line[3:].strip(), line)
-    assert block is None, f"{page.name}: a block is not closed"
-    yield section
 
 
 SECTIONS = [section for page in PAGES for section in sections(page)]
@@ -100,8 +44,10 @@ def of_language(*languages: str) -> list[Any]:
 
 
 def test_every_block_says_its_language() -> None:
-    """A block is of a kind that is tested here, or plain text."""
-    assert {block.language for block in BLOCKS} <= {"python", "sh", "console", "toml", "yaml", "json", "text"}
+    """A block is of a kind that is tested here, or plain text; another SDK's language is on its own page only."""
+    for block in BLOCKS:
+        assert block.language in LANGUAGES | {OTHER_LANGUAGES.get(block.page)}, block
+    assert {block.language for page in REFERENCE for block in blocks(page)} == {"python", "text"}
 
 
 @pytest.mark.parametrize("block", of_language("python"))
@@ -231,12 +177,24 @@ def test_documented_options_exist(words: tuple[str, ...]) -> None:
 # Links
 
 
-def test_links_lead_somewhere() -> None:
-    """What a page links to in this repository is there."""
-    missing = [
-        f"{page.name}: {target}"
-        for page in [*PAGES, REPOSITORY / "CONTRIBUTING.md", REPOSITORY / "CHANGELOG.md"]
-        for target in re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text(encoding="utf-8"))
-        if "://" not in target and not (page.parent / target).exists()
-    ]
+def anchors(page: Path) -> set[str]:
+    """Where GitHub puts the headings of a page."""
+    text = re.sub(r"^```.*?^```$", "", page.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE)
+    headings = (re.sub(r"\[([^]]*)\]\([^)]*\)", r"\1", line) for line in re.findall(r"^#+ (.*)$", text, re.MULTILINE))
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize(
+    "page",
+    [*PAGES, *REFERENCE, *EXAMPLES, REPOSITORY / "CONTRIBUTING.md", REPOSITORY / "CHANGELOG.md"],
+    ids=lambda page: page.relative_to(REPOSITORY).as_posix(),
+)
+def test_links_lead_somewhere(page: Path) -> None:
+    """What a page links to in this repository is there, the heading too."""
+    missing = []
+    for link in re.findall(r"\]\(([^)\s]+)\)", page.read_text(encoding="utf-8")):
+        target, _, anchor = link.partition("#")
+        place = page.parent / target if target else page
+        if "://" not in link and (not place.exists() or (anchor and anchor not in anchors(place))):
+            missing.append(link)
     assert missing == []

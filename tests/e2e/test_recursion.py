@@ -1,8 +1,8 @@
 """Recursion in compiled code ends in an exception, with room to spare on every host's native stack.
 
-`pipeline._STACK` is how much linear stack a callback may use before the interpreter's recursion guard fires. It must be
-used up well before the native stack is: 984 KiB in V8, 512 KiB in wasmtime. So V8 runs these cases with twice as much
-linear stack, and wasmtime with less native stack than it has. What was measured is in docs/architecture.md.
+`runtime_image._STACK` is how much linear stack a callback may use before the interpreter's recursion guard fires. It
+must be used up well before the native stack is: 984 KiB in V8, 512 KiB in wasmtime. So V8 runs these cases with twice
+as much linear stack, and wasmtime with less native stack than it has. What was measured is in docs/architecture.md.
 """
 
 from __future__ import annotations
@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from pywasmfilter_compiler import build, pipeline
+from pywasmfilter_compiler import build, runtime_image
 from pywasmfilter_compiler.envoy.run import serve
 
 from tests.e2e.client import request
 from tests.e2e.conftest import FILTERS, FilterBuilder
-from tests.e2e.wasmtime_host import WasmtimeHost
+from tests.e2e.hosts.streams import Message
+from tests.e2e.hosts.wasmtime_host import WasmtimeHost
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.envoy
 
 DEPTH = 100_000
-TWICE_THE_STACK = 2 * pipeline._STACK
+TWICE_THE_STACK = 2 * runtime_image._STACK
 NATIVE_STACK = 400 << 10
 
 GOOD_ENDS = {"ok", "RecursionError", "MemoryError"}
@@ -38,7 +39,7 @@ def outcomes(get: Callable[[str], str]) -> dict[str, str]:
 
 def test_envoy_has_twice_the_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """In Envoy, each kind of recursion ends well even if callbacks may use twice the linear stack they may."""
-    monkeypatch.setattr(pipeline, "_STACK", TWICE_THE_STACK)
+    monkeypatch.setattr(runtime_image, "_STACK", TWICE_THE_STACK)
     result = build(FILTERS / "recursion.py", tmp_path / "recursion.wasm")
     with serve(result.path) as server:
         found = outcomes(lambda path: request(server.port, "GET", path).body.decode())
@@ -48,8 +49,13 @@ def test_envoy_has_twice_the_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 def test_wasmtime_has_room(build_filter: FilterBuilder) -> None:
     """In wasmtime, each kind of recursion ends well even with 400 of the 512 KiB of native stack it has."""
-    host = WasmtimeHost(build_filter("recursion").path, NATIVE_STACK)
-    check(outcomes(host.get))
+    check(outcomes(with_little_stack(build_filter("recursion").path)))
+
+
+def with_little_stack(module: Path) -> Callable[[str], str]:
+    """A function that gets a path of the filter, in wasmtime."""
+    host = WasmtimeHost(module, native_stack=NATIVE_STACK)
+    return lambda path: host.http(Message([(b":path", path.encode())])).response.passed.body.decode()
 
 
 def check(found: dict[str, str]) -> None:
@@ -61,6 +67,6 @@ def check(found: dict[str, str]) -> None:
 
 def test_nesting_that_people_send_is_read(build_filter: FilterBuilder) -> None:
     """JSON nested 150 levels deep is no recursion error: the limit is far above what real documents need."""
-    host = WasmtimeHost(build_filter("recursion").path, NATIVE_STACK)
+    get = with_little_stack(build_filter("recursion").path)
     for name in ("json-loads-closed", "json-dumps-list", "repr-list", "eq-lists", "deepcopy"):
-        assert host.get(f"/{name}?depth=150") == "ok", name
+        assert get(f"/{name}?depth=150") == "ok", name
