@@ -203,6 +203,12 @@ class HttpContext(Context):
     Such an answer passes the filter's own response callbacks too.
     """
 
+    request: Request
+    """The request's headers, trailers and body."""
+
+    response: Response
+    """The response's headers, trailers and body."""
+
     _streams = frozenset((StreamType.HTTP_REQUEST, StreamType.HTTP_RESPONSE))
 
     def __init__(self, context_id: int) -> None:
@@ -299,12 +305,17 @@ _UPSTREAM_DATA = Buffer(BufferType.UPSTREAM_DATA)
 class TcpContext(Context):
     """One TCP connection through the proxy. `plugin` is set as soon as the constructor returns.
 
-    `downstream_data` and `upstream_data` are what the proxy holds in each direction. A subclass with a constructor of
-    its own calls `super().__init__(context_id)`.
+    A subclass with a constructor of its own calls `super().__init__(context_id)`.
     """
 
     plugin: PluginContext
     """The plugin that this connection belongs to."""
+
+    downstream_data: Buffer
+    """What the proxy holds of the client's data."""
+
+    upstream_data: Buffer
+    """What the proxy holds of the upstream's data."""
 
     _streams = frozenset((StreamType.DOWNSTREAM, StreamType.UPSTREAM))
 

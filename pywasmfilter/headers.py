@@ -58,7 +58,10 @@ class HeaderMap:
         _abi.host.replace_header_map_value(self._map, key, value)
 
     def add(self, key: str | bytes, value: str | bytes) -> None:
-        """Append a value, keeping those that are there (`proxy_add_header_map_value`). Raises ValueError as above."""
+        """Append a value, keeping those that are there (`proxy_add_header_map_value`).
+
+        Raises ValueError if the name or the value holds a line break or NUL.
+        """
         _abi.host.add_header_map_value(self._map, key, value)
 
     def __delitem__(self, key: str | bytes) -> None:

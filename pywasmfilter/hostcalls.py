@@ -37,6 +37,7 @@ from .types import BufferType, MapType, StreamType
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from contextlib import AbstractContextManager
     from typing import Any
 
     Text = str | bytes
@@ -166,7 +167,7 @@ def set_effective_context(context_id: int) -> None:
     _abi.host.set_effective_context(context_id)
 
 
-def effective_context(context_id: int) -> _EffectiveContext:
+def effective_context(context_id: int) -> AbstractContextManager[None]:
     """The same for a `with` block: `with hostcalls.effective_context(stream.context_id): …`."""
     return _EffectiveContext(context_id)
 

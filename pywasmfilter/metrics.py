@@ -44,7 +44,7 @@ class _Metric:
     _type: ClassVar[MetricType]
 
     def __init__(self, name: str, **tags: str) -> None:
-        self.name = name + "".join(f"_{key}={_tag_value(value)}" for key, value in tags.items())
+        self.name: str = name + "".join(f"_{key}={_tag_value(value)}" for key, value in tags.items())
         self._id: int | None = None
         self._tagged: dict[tuple[tuple[str, str], ...], _Metric] = {}
 
