@@ -5,6 +5,7 @@ A callback that is not exported is one the proxy never makes, so nothing is paid
 
 from __future__ import annotations
 
+from .callouts import GrpcStream
 from .contexts import Context, HttpContext, PluginContext, TcpContext, VMContext
 
 TYPE_CHECKING = False
@@ -72,7 +73,7 @@ def overridden() -> list[str]:
     Raises TypeError for a class whose callbacks can never be made as they are written.
     """
     names = set(_ALWAYS)
-    bases: tuple[type[Any], ...] = (VMContext, *METHODS)
+    bases: tuple[type[Any], ...] = (VMContext, GrpcStream, *METHODS)
     for base in bases:
         for cls in _subclasses(base):
             _check_names(cls, base)
@@ -112,6 +113,7 @@ def _check_names(cls: type[Any], base: type[Any]) -> None:
 
 _PREFIXES = (
     *("on_http_", "on_request_", "on_response_", "on_plugin_", "on_vm_", "on_tick", "on_queue_", "on_new_"),
+    *("on_initial_", "on_message", "on_trailing_", "on_close", "on_grpc_"),
     *("on_downstream_", "on_upstream_", "on_stream_", "on_delete", "on_log", "on_foreign_"),
 )
 _COROUTINE = 0x80 | 0x100 | 0x200  # CO_COROUTINE, CO_ITERABLE_COROUTINE, CO_ASYNC_GENERATOR

@@ -41,7 +41,7 @@ def on_context_create(context_id: int, parent_id: int) -> None:
         context = plugin._new_stream(context_id)  # noqa: SLF001  # set in _new_plugin_context
         if context is not None:
             if type(context) not in _stream_classes:
-                _check_stream(context)
+                _check_stream(context, (HttpContext, TcpContext, _UndecidedStream))
             context.context_id = context_id
             context.plugin = plugin
     except BaseException as exception:  # noqa: BLE001  # nothing may pass: it would be a trap
@@ -55,9 +55,9 @@ _stream_classes: set[type] = set()
 _MOST_CLASSES = 64
 
 
-def _check_stream(context: object) -> None:
+def _check_stream(context: object, kinds: tuple[type, ...]) -> None:
     cls = type(context)
-    if not isinstance(context, HttpContext | TcpContext | _UndecidedStream):
+    if not isinstance(context, kinds):
         raise TypeError(f"new_http_context and new_tcp_context return a context or None, not {context!r}")
     if _callbacks.exported and (late := _callbacks.of_class(cls) - _callbacks.exported):
         raise TypeError(
@@ -70,7 +70,8 @@ def _check_stream(context: object) -> None:
 
 def _stream_without_context(plugin: Any, factory: object, exception: BaseException) -> _RefusedStream | None:
     """What stands for a stream whose context could not be created; None lets it pass."""
-    _log_exception(_name(plugin), getattr(factory, "__name__", "new context"), exception)
+    place = f"{factory.__name__}()" if isinstance(factory, type) else getattr(factory, "__name__", "new context")
+    _log_exception(_name(plugin), place, exception)
     return None if plugin.on_error == "continue" else _RefusedStream()
 
 
@@ -87,12 +88,13 @@ class _UndecidedStream:
 
     def decide(self, kind: type[Context]) -> Any:
         """The context of that kind; it takes this one's place."""
+        contexts.pop(self.context_id, None)  # as for every stream, there is none while it is being created
         new_context = self.plugin.new_http_context if kind is HttpContext else self.plugin.new_tcp_context
         context: Any
         try:
             context = new_context(self.context_id)
             if context is not None:
-                _check_stream(context)
+                _check_stream(context, (kind,))
                 context.context_id, context.plugin = self.context_id, self.plugin
         except BaseException as exception:  # noqa: BLE001
             context = _stream_without_context(self.plugin, new_context, exception)
@@ -109,6 +111,14 @@ class _UndecidedStream:
     def _on_done(self) -> None: ...
     def on_delete(self) -> None: ...
     def on_foreign_function(self, function_id: int, arguments_size: int) -> None: ...
+
+    def __setattr__(self, name: str, value: object) -> None:
+        """What the shim says of the stream after a callback is for the context that took this one's place."""
+        context = contexts.get(self.context_id) if name == "_paused" else None
+        if isinstance(context, Context):
+            setattr(context, name, value)
+        else:
+            object.__setattr__(self, name, value)
 
 
 def _deciding(method: str, kind: type[Context]) -> Callable[..., Any]:
@@ -155,23 +165,29 @@ def _new_plugin_context(context_id: int) -> object:
     try:
         plugin = plugin_class()
         plugin.context_id = context_id
-        plugin._new_stream = _stream_factory(plugin)  # noqa: SLF001
+        plugin._new_stream = lambda stream_id: _first_stream(plugin, stream_id)  # noqa: SLF001
     except BaseException as exception:  # noqa: BLE001
         _log_exception(name, f"{plugin_class.__name__}()", exception)
         return _RefusedPlugin(name)
     return plugin
 
 
-def _stream_factory(plugin: PluginContext) -> Callable[[int], object]:
-    """What creates the contexts of a plugin's streams; where nothing else is asked for, their class itself."""
+def _first_stream(plugin: PluginContext, context_id: int) -> object:
+    """The context of a plugin's first stream. The plugin has been configured by now, so that it is settled how it
+    creates them: where nothing else is asked for, that is their class itself.
+    """
     cls = type(plugin)
     makes_http = cls.new_http_context is not PluginContext.new_http_context
     makes_tcp = cls.new_tcp_context is not PluginContext.new_tcp_context
+    factory: Callable[[int], object]
     if not makes_tcp and plugin.tcp_context is None:
-        return plugin.new_http_context if makes_http else plugin.http_context or plugin.new_http_context
-    if not makes_http and plugin.http_context is None:
-        return plugin.new_tcp_context if makes_tcp else plugin.tcp_context or plugin.new_tcp_context
-    return lambda context_id: _UndecidedStream(plugin, context_id)
+        factory = plugin.new_http_context if makes_http else plugin.http_context or plugin.new_http_context
+    elif not makes_http and plugin.http_context is None:
+        factory = plugin.new_tcp_context if makes_tcp else plugin.tcp_context or plugin.new_tcp_context
+    else:
+        factory = lambda stream_id: _UndecidedStream(plugin, stream_id)  # noqa: E731
+    plugin._new_stream = factory  # noqa: SLF001
+    return factory(context_id)
 
 
 def _select_plugin() -> tuple[str, type[PluginContext] | None]:
@@ -254,31 +270,37 @@ def on_vm_start(_context_id: int, vm_configuration_size: int) -> bool:
     return _VM.context is not None and _VM.answer
 
 
-def on_exception(context: object, method: str, exception: BaseException) -> int:
+def on_exception(context: Any, method: str, exception: BaseException) -> int:
     """Log an exception that left a callback, and give the callback's answer in its place."""
-    stream_type: StreamType | None = None
-    if callout := callouts.take_delivering(method):
-        context, stream_type = callout.context, callout.stream_type
+    callout = callouts.take_delivering(method)
+    if callout is not None:
+        context = callout.context
     elif isinstance(context, _UndecidedStream):
         context = contexts.get(context.context_id)
     plugin = context if isinstance(context, PluginContext) else getattr(context, "plugin", None)
-    _log_exception(_name(plugin), _PUBLIC_NAMES.get(method, method), exception)
+    _log_exception(_name(plugin), _public_name(context, method), exception)
     if isinstance(context, HttpContext | TcpContext) and (callout or method.startswith(_WITH_ACTION)):
         # The callback may have turned to another stream before it failed.
         _abi.host.set_effective_context(context.context_id)
-        if context.plugin.on_error != "continue":
-            return _deny_stream(context)
-        if stream_type in (StreamType.HTTP_REQUEST, StreamType.HTTP_RESPONSE, StreamType.DOWNSTREAM):
-            _abi.host.continue_stream(stream_type)  # it may have been waiting for this reply
-        return 0
-    return 1 if method == "_on_done" else 0
+        if context.plugin.on_error == "continue":
+            return _resume_stream(context)
+        is_http = isinstance(context, HttpContext) if callout else method.startswith("on_http_")
+        return _deny_stream(context, StreamType.HTTP_REQUEST if is_http else StreamType.DOWNSTREAM)
+    return 1 if method == "_on_done" or method.startswith(_WITH_ACTION) else 0
 
 
-def _deny_stream(context: HttpContext | TcpContext) -> int:
-    if isinstance(context, TcpContext):
-        return _deny(StreamType.DOWNSTREAM)
-    context.answered = True
-    return _deny(StreamType.HTTP_REQUEST)
+def _resume_stream(context: HttpContext | TcpContext) -> int:
+    """Let a stream go on that may be waiting for the reply whose handling failed. Envoy cannot continue an upstream."""
+    stream_type, context._paused = context._paused, None  # noqa: SLF001
+    if stream_type not in (None, StreamType.UPSTREAM):
+        _abi.host.continue_stream(stream_type)
+    return 0
+
+
+def _deny_stream(context: HttpContext | TcpContext, stream_type: StreamType) -> int:
+    if isinstance(context, HttpContext):
+        context.answered = True
+    return _deny(stream_type)
 
 
 _WITH_ACTION = ("on_http_", "on_new_connection", "on_downstream_data", "on_upstream_data")
@@ -288,10 +310,17 @@ def _name(plugin: object) -> str:
     return next((name for name, cls in registry.plugins.items() if type(plugin) is cls), "")
 
 
+def _public_name(context: object, method: str) -> str:
+    """What the user calls a callback."""
+    if method == "_on_log":
+        of_stream = "on_stream_done" if isinstance(context, TcpContext) else "on_http_stream_done"
+        return "on_log" if isinstance(context, PluginContext) else of_stream
+    return _PUBLIC_NAMES.get(method, method)
+
+
 _PUBLIC_NAMES = {
     "_on_configure": "on_plugin_start",
     "_on_done": "on_plugin_done",
-    "_on_log": "the callback for the end of a stream",
     "_on_http_call_response": "the callback of an HTTP call",
     "_on_grpc_receive_initial_metadata": "a callback of a gRPC stream",
     "_on_grpc_receive": "the callback of a gRPC call",

@@ -18,7 +18,7 @@ def field(number: int, value: str | bytes | int) -> bytes:
         return b""
     if isinstance(value, int):
         return _varint(number << 3 | _VARINT) + _varint(value)
-    data = value if isinstance(value, bytes) else value.encode()
+    data = value if isinstance(value, bytes) else value.encode("utf-8", "surrogateescape")
     return _varint(number << 3 | _LEN) + _varint(len(data)) + data
 
 

@@ -43,11 +43,13 @@ def _encode(text: str | bytes) -> bytes:
 
 
 def decode_pairs(data: bytes) -> list[tuple[bytes, bytes]]:
-    """Read serialized pairs as bytes. An empty map may be no bytes at all."""
+    """Read serialized pairs as bytes. An empty map may be no bytes at all. Raises ValueError for what are no pairs."""
     if not data:
         return []
     number = int.from_bytes
     count = number(data[:4], "little")
+    if 4 + 10 * count > len(data):
+        raise ValueError(f"these {len(data)} bytes are no serialized pairs")
     position = 4 + 8 * count
     pairs = []
     for at in range(4, position, 8):
@@ -55,6 +57,8 @@ def decode_pairs(data: bytes) -> list[tuple[bytes, bytes]]:
         end = middle + 1 + number(data[at + 4 : at + 8], "little")
         pairs.append((data[position:middle], data[middle + 1 : end]))
         position = end + 1
+    if position != len(data):
+        raise ValueError(f"these {len(data)} bytes are no serialized pairs")
     return pairs
 
 

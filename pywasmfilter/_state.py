@@ -1,12 +1,15 @@
-"""What a VM knows while it runs: its contexts.
+"""What a VM knows while it runs: its contexts, and which of them host calls act on.
 
 A module of its own, since both the SDK's parts and the shim look here.
 """
 
 from __future__ import annotations
 
+from . import _abi
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
     from typing import Any
 
 contexts: dict[int, Any] = {}
@@ -15,3 +18,30 @@ contexts: dict[int, Any] = {}
 The shim reads it, and deletes from it in proxy_on_delete. It refuses a stream or a plugin that is not in it: its
 context could not be created.
 """
+
+
+def effective_context(context_id: int) -> AbstractContextManager[None]:
+    """Make the calls of a `with` block act on another context, and those after it on the one before.
+
+        with hostcalls.effective_context(stream.context_id):
+            hostcalls.resume_http_request()
+
+    Raises BadArgument if that context is gone (`proxy_set_effective_context`).
+    """
+    return _EffectiveContext(context_id)
+
+
+class _EffectiveContext:
+    __slots__ = ("context_id", "previous")
+
+    def __init__(self, context_id: int) -> None:
+        self.context_id = context_id
+
+    def __enter__(self) -> None:
+        self.previous = _abi.host.get_effective_context()
+        if self.previous != self.context_id:
+            _abi.host.set_effective_context(self.context_id)
+
+    def __exit__(self, *_: object) -> None:
+        if self.previous != self.context_id:
+            _abi.host.set_effective_context(self.previous)

@@ -10,10 +10,10 @@ from __future__ import annotations
 from . import _abi
 from ._protobuf import field
 from ._serialization import decode_pairs, encode_pairs
-from ._state import contexts
+from ._state import contexts, effective_context
 from .exceptions import HostcallError, MisuseError
 from .headers import as_text
-from .types import BufferType, MapType, StreamType
+from .types import BufferType, MapType
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,14 +26,17 @@ if TYPE_CHECKING:
 
 
 class Callout:
-    """A call that is on its way, or a stream that is open: who made it, in which phase of its stream, and who hears."""
+    """A call that is on its way, or a stream that is open: who made it, and who hears what comes back."""
 
-    __slots__ = ("context", "handler", "stream_type")
+    __slots__ = ("context", "handler", "late", "outer")
 
-    def __init__(self, context: Any, handler: Any, stream_type: StreamType | None) -> None:
+    def __init__(self, context: Any, handler: Any) -> None:
         self.context: Any = context
-        self.handler = handler
-        self.stream_type = stream_type
+        self.handler: Any = handler
+        self.late: list[tuple[str, list[tuple[str, str]]]] | None = None
+        """While a host call on the stream runs: callbacks with metadata that wait until it has returned."""
+        self.outer: Callout | None = None
+        """The call in whose handler this one's reply came; the proxy may deliver one inside another."""
 
 
 pending: dict[int, Callout] = {}
@@ -144,8 +147,6 @@ class GrpcStream:
     token: int | None = None
     """The stream's token while it is open."""
 
-    _busy = False
-
     def on_initial_metadata(self, metadata: list[tuple[str, str]]) -> None:
         """The server's first metadata has come (`proxy_on_grpc_receive_initial_metadata`)."""
 
@@ -163,11 +164,11 @@ class GrpcStream:
 
         `end_of_stream` says that no message follows. Raises MisuseError if the stream is not open.
         """
-        self._guarded(_abi.host.grpc_send, self._open_token(), _serialized(message), end_of_stream)
+        grpc_send(self._open_token(), message, end_of_stream)
 
     def close(self) -> None:
         """Say that no message follows; the server's still come (`proxy_grpc_close`). MisuseError if it is not open."""
-        self._guarded(_abi.host.grpc_close, self._open_token())
+        grpc_close(self._open_token())
 
     def cancel(self) -> None:
         """End the stream at once; no callback follows (`proxy_grpc_cancel`). Does nothing if it is not open."""
@@ -178,29 +179,6 @@ class GrpcStream:
         if self.token is None:
             raise MisuseError("this gRPC stream is not open: it was not opened yet, or has ended")
         return self.token
-
-    def _guarded(self, call: Callable[..., None], *arguments: object) -> None:
-        """Make a host call in which the proxy may report metadata at once; the stream hears of it afterwards.
-
-        A stream that fails inside `proxy_grpc_send` is such a case. Its owner must not be called in the middle of its
-        own call.
-        """
-        self._busy, self._late = True, []
-        try:
-            call(*arguments)
-        finally:
-            self._busy = False
-        for callback, metadata in self._late:
-            callback(metadata)
-
-    def _metadata(self, callback: Callable[[list[tuple[str, str]]], None], map_type: MapType) -> None:
-        metadata = _pairs(map_type)
-        if self._busy:
-            self._late.append((callback, metadata))
-        else:
-            callback(metadata)
-
-    _late: list[tuple[Callable[[list[tuple[str, str]]], None], list[tuple[str, str]]]]
 
 
 def open_grpc_stream(
@@ -222,18 +200,42 @@ def open_grpc_stream(
 
 def grpc_send(token: int, message: object, end_of_stream: bool = False) -> None:
     """Send a message on a stream by its token (`proxy_grpc_send`); see `GrpcStream.send`."""
-    _abi.host.grpc_send(token, _serialized(message), end_of_stream)
+    _guarded(token, _abi.host.grpc_send, token, _serialized(message), end_of_stream)
 
 
 def grpc_close(token: int) -> None:
     """Half-close a stream by its token, or cancel a call (`proxy_grpc_close`); see `GrpcStream.close`."""
-    _abi.host.grpc_close(token)
+    callout = pending.get(token)
+    if callout is not None and not isinstance(callout.handler, GrpcStream):
+        del pending[token]
+    _guarded(token, _abi.host.grpc_close, token)
 
 
 def grpc_cancel(token: int) -> None:
     """Cancel a call or a stream by its token; no callback follows (`proxy_grpc_cancel`)."""
     _forget(token)
     _abi.host.grpc_cancel(token)
+
+
+def _guarded(token: int, call: Callable[..., None], *arguments: object) -> None:
+    """Make a host call in which the proxy may report metadata at once; the stream hears of it afterwards.
+
+    A stream that fails inside `proxy_grpc_send` is such a case. Nobody must be called in the middle of a call of their
+    own.
+    """
+    callout = pending.get(token)
+    if callout is None:
+        call(*arguments)
+        return
+    late = callout.late = []
+    try:
+        call(*arguments)
+    finally:
+        callout.late = None
+    if late:
+        with effective_context(callout.context.context_id):
+            for name, metadata in late:
+                getattr(callout.handler, name)(metadata)
 
 
 def get_status() -> tuple[int, str]:
@@ -262,11 +264,10 @@ def _deliver_metadata(token: int, callback: str, map_type: MapType) -> None:
     callout = pending.get(token)
     if callout is None or not isinstance(callout.handler, GrpcStream):
         return
-    stream = callout.handler
-    if stream._busy:  # noqa: SLF001  # inside its own call, whose caller's context stays the effective one
-        stream._metadata(getattr(stream, callback), map_type)  # noqa: SLF001
+    if callout.late is not None:
+        callout.late.append((callback, _pairs(map_type)))
     elif _arrived(callout) is not None:
-        stream._metadata(getattr(stream, callback), map_type)  # noqa: SLF001
+        getattr(callout.handler, callback)(_pairs(map_type))
         _delivered()
 
 
@@ -309,30 +310,12 @@ def _callout(function: str, handler: Callable[..., object]) -> Callout:
     context = contexts.get(context_id)
     if context is None and context_id:
         raise MisuseError(f"{function} is allowed in callbacks, not while a context is being created")
-    return Callout(context, handler, _stream_type())
-
-
-_PHASES = {
-    "on_http_request": StreamType.HTTP_REQUEST,
-    "on_http_respons": StreamType.HTTP_RESPONSE,
-    "on_new_connecti": StreamType.DOWNSTREAM,
-    "on_downstream_d": StreamType.DOWNSTREAM,
-    "on_upstream_dat": StreamType.UPSTREAM,
-}
-"""The beginning of a callback's name → what pauses if it answers PAUSE."""
-
-
-def _stream_type() -> StreamType | None:
-    """What the running callback can pause, and so what its reply is to resume; a reply's own callback inherits it."""
-    callback = _abi.host.get_callback() or ""
-    if delivering is not None and callback.startswith(_REPLIES):
-        return delivering.stream_type
-    return _PHASES.get(callback[:15])
+    return Callout(context, handler)
 
 
 def _arrived(callout: Callout | None) -> Callout | None:
     """Turn to the context that made the call. None if nobody waits for it, or that context is gone."""
-    global delivering  # noqa: PLW0603  # one reply at a time
+    global delivering  # a VM handles one reply at a time
     if callout is None:
         return None
     context: Any = callout.context
@@ -342,7 +325,7 @@ def _arrived(callout: Callout | None) -> Callout | None:
         return None
     if _abi.host.get_effective_context() != context.context_id:
         _abi.host.set_effective_context(context.context_id)
-    delivering = callout
+    callout.outer, delivering = delivering, callout
     return callout
 
 
@@ -359,8 +342,10 @@ _REPLIES = ("_on_http_call", "_on_grpc")
 
 
 def _delivered() -> None:
-    global delivering  # noqa: PLW0603
-    delivering = None
+    global delivering  # a VM handles one reply at a time
+    callout, delivering = delivering, None
+    if callout is not None:
+        delivering, callout.outer = callout.outer, None
 
 
 def _abandon(stream: GrpcStream) -> None:

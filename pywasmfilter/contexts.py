@@ -60,6 +60,9 @@ class Context:
     _streams: ClassVar[frozenset[int]] = frozenset()
     """The stream types that the context has (`StreamType`)."""
 
+    _paused: int | None = None
+    """The stream type that the context's last PAUSE holds; the shim sets it."""
+
     def on_foreign_function(self, function_id: int, arguments_size: int) -> None:
         """The proxy calls a function of its own making (`proxy_on_foreign_function`). Envoy never does.
 

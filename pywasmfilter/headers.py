@@ -89,7 +89,8 @@ class HeaderMap:
     def raw_items(self) -> list[tuple[bytes, bytes]]:
         """All names and values as the bytes that the proxy has."""
         pairs = decode_pairs(_abi.host.get_header_map_pairs(self._map))
-        if not pairs:  # hosts say so too of a map that is not available now; a look-up tells one from the other
+        if not pairs and self._map <= MapType.HTTP_RESPONSE_TRAILERS:
+            # Hosts say so too of a map that is not available now; a look-up tells one from the other.
             _abi.host.get_header_map_value(self._map, ":path")
         return pairs
 

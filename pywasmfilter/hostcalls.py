@@ -6,8 +6,9 @@ They act on the context whose callback is running, or on the one given to `set_e
 
 from __future__ import annotations
 
-from . import _abi, _state
+from . import _abi
 from ._serialization import encode_pairs
+from ._state import contexts, effective_context
 from .buffers import EVERYTHING, Buffer
 from .callouts import (
     dispatch_grpc_call,
@@ -37,7 +38,6 @@ from .types import BufferType, MapType, StreamType
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from contextlib import AbstractContextManager
     from typing import Any
 
     Text = str | bytes
@@ -167,29 +167,6 @@ def set_effective_context(context_id: int) -> None:
     _abi.host.set_effective_context(context_id)
 
 
-def effective_context(context_id: int) -> AbstractContextManager[None]:
-    """The same for a `with` block: `with hostcalls.effective_context(stream.context_id): …`."""
-    return _EffectiveContext(context_id)
-
-
-class _EffectiveContext:
-    """Turns to a context, and back to the one before."""
-
-    __slots__ = ("context_id", "previous")
-
-    def __init__(self, context_id: int) -> None:
-        self.context_id = context_id
-
-    def __enter__(self) -> None:
-        self.previous = _abi.host.get_effective_context()
-        if self.previous != self.context_id:
-            _abi.host.set_effective_context(self.context_id)
-
-    def __exit__(self, *_: object) -> None:
-        if self.previous != self.context_id:
-            _abi.host.set_effective_context(self.previous)
-
-
 def done() -> None:
     """End a plugin whose `on_plugin_done` returned False (`proxy_done`). Raises NotFound if none waits."""
     _abi.host.done()
@@ -201,8 +178,10 @@ def continue_stream(stream_type: StreamType) -> None:
     Change headers before, not after. Allowed in callbacks of a stream, and in others after `set_effective_context`;
     MisuseError elsewhere. Envoy has no way to continue UPSTREAM: Unimplemented.
     """
-    _check_stream("proxy_continue_stream", stream_type)
+    context = _check_stream("proxy_continue_stream", stream_type)
     _abi.host.continue_stream(stream_type)
+    if context is not None:
+        context._paused = None  # noqa: SLF001
 
 
 def close_stream(stream_type: StreamType) -> None:
@@ -213,7 +192,7 @@ def close_stream(stream_type: StreamType) -> None:
 
 def _check_stream(function: str, stream_type: StreamType) -> Any:
     """The effective context. Proxies say OK and do nothing if it has no such stream."""
-    context = _state.contexts.get(_abi.host.get_effective_context())
+    context = contexts.get(_abi.host.get_effective_context())
     if context is not None and stream_type not in context._streams:  # noqa: SLF001  # see `contexts.Context`
         raise MisuseError(
             f"{function} of a stream of type {StreamType(stream_type).name} in a callback of {type(context).__name__}, "

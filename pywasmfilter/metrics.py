@@ -43,12 +43,12 @@ class _Metric:
 
     _type: ClassVar[MetricType]
 
-    def __init__(self, name: str, **tags: str) -> None:
+    def __init__(self, name: str, /, **tags: object) -> None:
         self.name: str = name + "".join(f"_{key}={_tag_value(value)}" for key, value in tags.items())
         self._id: int | None = None
-        self._tagged: dict[tuple[tuple[str, str], ...], _Metric] = {}
+        self._tagged: dict[tuple[tuple[str, object], ...], _Metric] = {}
 
-    def tagged(self, **tags: str) -> Self:
+    def tagged(self, /, **tags: object) -> Self:
         """The metric with further tags; the same object each time."""
         key = tuple(tags.items())
         metric = self._tagged.get(key)
@@ -66,9 +66,9 @@ class _Metric:
         return f"{type(self).__name__}({self.name!r})"
 
 
-def _tag_value(value: str) -> str:
+def _tag_value(value: object) -> str:
     """A value cannot pretend to be another tag."""
-    return value.replace("=", ".")
+    return str(value).replace("=", ".")
 
 
 class Counter(_Metric):

@@ -40,42 +40,46 @@ enum Method {
 };
 
 enum Answer { NOTHING, BOOLEAN, HTTP_ACTION, TCP_ACTION };
+enum { NO_STREAM = -1 };
 
-/* The methods of contexts, and what they answer. The first two are functions of the dispatcher. */
+/* The methods of contexts, what they answer, and which stream an answer can pause. The first two are functions of the
+ * dispatcher. */
 static const struct {
     const char *name;
     enum Answer answer;
+    int stream;
 } methods[METHODS] = {
-    [ON_CONTEXT_CREATE] = {"on_context_create", NOTHING},
-    [ON_VM_START] = {"on_vm_start", BOOLEAN},
-    [ON_PLUGIN_START] = {"_on_configure", BOOLEAN},
-    [ON_PLUGIN_DONE] = {"_on_done", BOOLEAN},
-    [ON_TICK] = {"on_tick", NOTHING},
-    [ON_QUEUE_READY] = {"on_queue_ready", NOTHING},
-    [ON_FOREIGN_FUNCTION] = {"on_foreign_function", NOTHING},
-    [ON_LOG] = {"_on_log", NOTHING},
-    [ON_DELETE] = {"on_delete", NOTHING},
-    [ON_HTTP_REQUEST_HEADERS] = {"on_http_request_headers", HTTP_ACTION},
-    [ON_HTTP_REQUEST_BODY] = {"on_http_request_body", HTTP_ACTION},
-    [ON_HTTP_REQUEST_TRAILERS] = {"on_http_request_trailers", HTTP_ACTION},
-    [ON_HTTP_REQUEST_METADATA] = {"on_http_request_metadata", HTTP_ACTION},
-    [ON_HTTP_RESPONSE_HEADERS] = {"on_http_response_headers", HTTP_ACTION},
-    [ON_HTTP_RESPONSE_BODY] = {"on_http_response_body", HTTP_ACTION},
-    [ON_HTTP_RESPONSE_TRAILERS] = {"on_http_response_trailers", HTTP_ACTION},
-    [ON_HTTP_RESPONSE_METADATA] = {"on_http_response_metadata", HTTP_ACTION},
-    [ON_NEW_CONNECTION] = {"on_new_connection", TCP_ACTION},
-    [ON_DOWNSTREAM_DATA] = {"on_downstream_data", TCP_ACTION},
-    [ON_DOWNSTREAM_CLOSE] = {"on_downstream_close", NOTHING},
-    [ON_UPSTREAM_DATA] = {"on_upstream_data", TCP_ACTION},
-    [ON_UPSTREAM_CLOSE] = {"on_upstream_close", NOTHING},
-    [ON_HTTP_CALL_RESPONSE] = {"_on_http_call_response", NOTHING},
-    [ON_GRPC_RECEIVE_INITIAL_METADATA] = {"_on_grpc_receive_initial_metadata", NOTHING},
-    [ON_GRPC_RECEIVE] = {"_on_grpc_receive", NOTHING},
-    [ON_GRPC_RECEIVE_TRAILING_METADATA] = {"_on_grpc_receive_trailing_metadata", NOTHING},
-    [ON_GRPC_CLOSE] = {"_on_grpc_close", NOTHING},
+    [ON_CONTEXT_CREATE] = {"on_context_create", NOTHING, NO_STREAM},
+    [ON_VM_START] = {"on_vm_start", BOOLEAN, NO_STREAM},
+    [ON_PLUGIN_START] = {"_on_configure", BOOLEAN, NO_STREAM},
+    [ON_PLUGIN_DONE] = {"_on_done", BOOLEAN, NO_STREAM},
+    [ON_TICK] = {"on_tick", NOTHING, NO_STREAM},
+    [ON_QUEUE_READY] = {"on_queue_ready", NOTHING, NO_STREAM},
+    [ON_FOREIGN_FUNCTION] = {"on_foreign_function", NOTHING, NO_STREAM},
+    [ON_LOG] = {"_on_log", NOTHING, NO_STREAM},
+    [ON_DELETE] = {"on_delete", NOTHING, NO_STREAM},
+    [ON_HTTP_REQUEST_HEADERS] = {"on_http_request_headers", HTTP_ACTION, STREAM_HTTP_REQUEST},
+    [ON_HTTP_REQUEST_BODY] = {"on_http_request_body", HTTP_ACTION, STREAM_HTTP_REQUEST},
+    [ON_HTTP_REQUEST_TRAILERS] = {"on_http_request_trailers", HTTP_ACTION, STREAM_HTTP_REQUEST},
+    [ON_HTTP_REQUEST_METADATA] = {"on_http_request_metadata", HTTP_ACTION, STREAM_HTTP_REQUEST},
+    [ON_HTTP_RESPONSE_HEADERS] = {"on_http_response_headers", HTTP_ACTION, STREAM_HTTP_RESPONSE},
+    [ON_HTTP_RESPONSE_BODY] = {"on_http_response_body", HTTP_ACTION, STREAM_HTTP_RESPONSE},
+    [ON_HTTP_RESPONSE_TRAILERS] = {"on_http_response_trailers", HTTP_ACTION, STREAM_HTTP_RESPONSE},
+    [ON_HTTP_RESPONSE_METADATA] = {"on_http_response_metadata", HTTP_ACTION, STREAM_HTTP_RESPONSE},
+    [ON_NEW_CONNECTION] = {"on_new_connection", TCP_ACTION, STREAM_DOWNSTREAM},
+    [ON_DOWNSTREAM_DATA] = {"on_downstream_data", TCP_ACTION, STREAM_DOWNSTREAM},
+    [ON_DOWNSTREAM_CLOSE] = {"on_downstream_close", NOTHING, NO_STREAM},
+    [ON_UPSTREAM_DATA] = {"on_upstream_data", TCP_ACTION, STREAM_UPSTREAM},
+    [ON_UPSTREAM_CLOSE] = {"on_upstream_close", NOTHING, NO_STREAM},
+    [ON_HTTP_CALL_RESPONSE] = {"_on_http_call_response", NOTHING, NO_STREAM},
+    [ON_GRPC_RECEIVE_INITIAL_METADATA] = {"_on_grpc_receive_initial_metadata", NOTHING, NO_STREAM},
+    [ON_GRPC_RECEIVE] = {"_on_grpc_receive", NOTHING, NO_STREAM},
+    [ON_GRPC_RECEIVE_TRAILING_METADATA] = {"_on_grpc_receive_trailing_metadata", NOTHING, NO_STREAM},
+    [ON_GRPC_CLOSE] = {"_on_grpc_close", NOTHING, NO_STREAM},
 };
 
 static PyObject *names[METHODS];
+static PyObject *paused; /* the attribute in which a context keeps what it paused last */
 
 Running running;
 
@@ -84,7 +88,8 @@ int intern_method_names(void) {
         names[i] = PyUnicode_InternFromString(methods[i].name);
         if (names[i] == NULL) return -1;
     }
-    return 0;
+    paused = PyUnicode_InternFromString("_paused");
+    return paused == NULL ? -1 : 0;
 }
 
 static int is_action(enum Answer answer) { return answer == HTTP_ACTION || answer == TCP_ACTION; }
@@ -138,10 +143,10 @@ static void enter(void) {
     }
 }
 
-/* Say which callback runs; the answer goes to `leave`. */
-static Running begin(enum Method method, uint32_t context_id) {
+/* Say for which context a callback runs; the answer goes to `leave`. */
+static Running begin(uint32_t context_id) {
     Running outer = running;
-    running = (Running){names[method], context_id, context_id};
+    running = (Running){context_id, context_id};
     return outer;
 }
 
@@ -154,12 +159,19 @@ typedef PyObject *Arguments[MOST_ARGUMENTS];
 static PyObject *number(int32_t value) { return PyLong_FromLong(value); }
 static PyObject *identifier(uint32_t value) { return PyLong_FromUnsignedLong(value); }
 
+/* Let a context know what its callback paused: the dispatcher resumes it if a reply fails that it waits for. */
+static void remember_pause(enum Method method, PyObject *context) {
+    PyObject *stream = PyLong_FromLong(methods[method].stream);
+    if (stream == NULL || PyObject_SetAttr(context, paused, stream) < 0) PyErr_Clear();
+    if (stream != NULL) Py_DecRef(stream);
+}
+
 /* Call a method of a context with `count` arguments, whose references are taken. `otherwise` answers for None, and for a
  * context that is None since the plugin does not look at the stream; `failure` for an exception that cannot be handled,
  * and for a context that could not be created. */
 static int32_t call(enum Method method, uint32_t context_id, Arguments arguments, size_t count, int32_t otherwise,
                     int32_t failure) {
-    Running outer = begin(method, context_id);
+    Running outer = begin(context_id);
     PyObject *key = PyLong_FromUnsignedLong(context_id);
     PyObject *context = key == NULL ? NULL : PyDict_GetItemWithError(bound.contexts, key); /* borrowed */
     int32_t value = otherwise;
@@ -172,7 +184,10 @@ static int32_t call(enum Method method, uint32_t context_id, Arguments arguments
         PyObject *result =
             PyObject_VectorcallMethod(names[method], slots + 1, (count + 1) | PY_VECTORCALL_ARGUMENTS_OFFSET, NULL);
         if (result != NULL) value = answer(method, result, otherwise);
-        if (PyErr_Occurred()) value = handle_exception(context, method, context_id, failure);
+        if (PyErr_Occurred())
+            value = handle_exception(context, method, context_id, failure);
+        else if (value == ACTION_PAUSE && is_action(methods[method].answer))
+            remember_pause(method, context);
         Py_DecRef(context);
     } else if (context == NULL && (is_action(methods[method].answer) || method == ON_PLUGIN_START)) {
         value = fall_back(method, context_id, failure);
@@ -217,7 +232,7 @@ void EXPORT(proxy_abi_version_0_2_1)(void) {}
 /* A function of the dispatcher in place of a context's method. */
 static int32_t call_dispatcher(enum Method method, PyObject *function, uint32_t context_id, PyObject *second,
                                int32_t otherwise, int32_t failure) {
-    Running outer = begin(method, context_id);
+    Running outer = begin(context_id);
     PyObject *arguments[] = {identifier(context_id), second};
     PyObject *result = NULL;
     if (arguments[0] != NULL && second != NULL) result = PyObject_Vectorcall(function, arguments, 2, NULL);

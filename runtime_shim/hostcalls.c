@@ -182,12 +182,6 @@ HOSTCALL(get_effective_context) {
     return PyLong_FromUnsignedLong(running.effective);
 }
 
-/* Not a host call: the name of the method that is running, None outside of callbacks. */
-HOSTCALL(get_callback) {
-    ARGUMENTS(0);
-    return running.callback == NULL ? none() : Py_NewRef(running.callback);
-}
-
 HOSTCALL(done) {
     ARGUMENTS(0);
     return finish("proxy_done", proxy_done());
@@ -613,7 +607,6 @@ PyMethodDef hostcall_methods[] = {
     METHOD(set_tick_period_milliseconds, "set_tick_period_milliseconds(period)"),
     METHOD(set_effective_context, "set_effective_context(context_id)"),
     METHOD(get_effective_context, "get_effective_context() -> int"),
-    METHOD(get_callback, "get_callback() -> str | None"),
     METHOD(done, "done()"),
     METHOD(continue_stream, "continue_stream(stream_type)"),
     METHOD(close_stream, "close_stream(stream_type)"),

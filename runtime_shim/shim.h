@@ -37,8 +37,7 @@ extern struct Settled {
 
 /* The callback that is running. A host call can make the host call back, so callbacks nest. */
 typedef struct {
-    PyObject *callback; /* the method's name, borrowed; NULL outside of callbacks */
-    uint32_t calling;   /* the context it was made for */
+    uint32_t calling;   /* the context it was made for; 0 outside of callbacks */
     uint32_t effective; /* the context that host calls act on */
 } Running;
 

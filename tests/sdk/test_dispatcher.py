@@ -21,23 +21,13 @@ from pywasmfilter import (
 )
 from pywasmfilter._dispatcher import on_context_create, on_exception, on_vm_start
 from pywasmfilter._state import contexts
-from tests.sdk.conftest import MemoryHost
+from tests.sdk.conftest import MemoryHost, begin
 
 REFUSED: list[object] = [(500, "pywasmfilter_exception", "Internal Server Error", [], -1)]
 
 
 class Stream(HttpContext):
     """A stream's context without callbacks."""
-
-
-def create(*, plugin_id: int = 1, stream_id: int | None = 2) -> Any:
-    """What a host does before a request; gives the stream's context, or the plugin's."""
-    on_context_create(plugin_id, 0)
-    assert on_vm_start(plugin_id, 0) in {True, False}
-    if stream_id is None:
-        return contexts[plugin_id]
-    on_context_create(stream_id, plugin_id)
-    return contexts.get(stream_id, "no context")
 
 
 def only_error(host: MemoryHost) -> str:
@@ -53,7 +43,7 @@ def only_error(host: MemoryHost) -> str:
 def test_a_stream_belongs_to_its_plugin(host: MemoryHost) -> None:
     """Contexts carry their ids; a stream knows its plugin, and each stream has its own context."""
     http_filter("f")(Stream)
-    context = create()
+    context = begin()
     assert type(context) is Stream
     assert (context.context_id, context.plugin.context_id, context.plugin) == (2, 1, contexts[1])
     on_context_create(3, 1)
@@ -68,14 +58,14 @@ def test_a_constructor_that_keeps_to_itself(host: MemoryHost) -> None:
         def __init__(self, context_id: int) -> None:
             self.seen = context_id
 
-    context = create()
+    context = begin()
     assert (context.seen, context.context_id, context.plugin) == (2, 2, contexts[1])
 
 
 def test_a_plugin_may_ignore_a_stream(host: MemoryHost) -> None:
     """None from new_http_context is kept as None: the shim answers Continue for it."""
     plugin("p")(type("Plugin", (PluginContext,), {}))
-    assert create() is None
+    assert begin() is None
     assert host.logged == []
 
 
@@ -83,7 +73,7 @@ def test_the_only_plugin_takes_any_name(host: MemoryHost) -> None:
     """With one plugin the host's root id does not matter."""
     host.properties[b"plugin_root_id"] = b"something else"
     http_filter("f")(Stream)
-    assert type(create()) is Stream
+    assert type(begin()) is Stream
 
 
 @pytest.mark.parametrize("name", ["a", "b"])
@@ -91,7 +81,22 @@ def test_of_several_plugins_the_root_id_chooses(host: MemoryHost, name: str) -> 
     """The plugin of the host's name is the one that is made."""
     host.properties[b"plugin_root_id"] = name.encode()
     classes = {each: plugin(each)(type(each.upper(), (PluginContext,), {})) for each in ("a", "b")}
-    assert type(create(stream_id=None)) is classes[name]
+    assert type(begin(None)) is classes[name]
+
+
+@pytest.mark.parametrize(
+    ("root_id", "name", "chosen"),
+    [(b"", b"b", "b"), (None, b"b", "b"), (b"c", b"b", "b"), (b"a", b"b", "a")],
+)
+def test_of_several_plugins_the_name_chooses_if_the_root_id_does_not(
+    host: MemoryHost, root_id: bytes | None, name: bytes, chosen: str
+) -> None:
+    """Where the root id is no plugin's, the name of the host's configuration decides; the root id comes first."""
+    host.properties[b"plugin_name"] = name
+    if root_id is not None:
+        host.properties[b"plugin_root_id"] = root_id
+    classes = {each: plugin(each)(type(each.upper(), (PluginContext,), {})) for each in ("a", "b")}
+    assert type(begin(None)) is classes[chosen]
 
 
 @pytest.mark.parametrize("root_id", [b"c", b"", None, b"\xff"])
@@ -101,11 +106,12 @@ def test_an_unknown_plugin_is_refused(host: MemoryHost, root_id: bytes | None) -
         host.properties[b"plugin_root_id"] = root_id
     for each in ("b", "a"):
         http_filter(each)(Stream)
-    refused = create(stream_id=None)
+    refused = begin(None)
     assert refused._on_configure(0) is False
     ((level, message),) = host.logged
     assert level == LogLevel.CRITICAL
-    assert str(message).endswith("its plugins (root_id, pluginName) are: a, b")
+    asked = {b"c": "'c'", b"\xff": "'\ufffd'"}.get(root_id or b"", "without a name")
+    assert message == f"this module has no plugin {asked}; its plugins (root_id, pluginName) are: a, b"
     on_context_create(2, 1)
     assert contexts[2].on_http_request_headers(1, True) == 1, "its streams are refused"
     assert host.responses == REFUSED
@@ -119,7 +125,7 @@ def test_a_plugin_that_cannot_be_made(host: MemoryHost) -> None:
         def __init__(self) -> None:
             raise LookupError("no way")
 
-    refused = create(stream_id=None)
+    refused = begin(None)
     assert refused._on_configure(0) is False
     assert refused._on_done() is True
     assert only_error(host).startswith("p: uncaught exception in Broken()\nTraceback")
@@ -147,7 +153,7 @@ STREAM_CALLBACKS = [name for name in dir(HttpContext) if name.startswith("on_htt
 def test_a_stream_without_a_context_is_denied(host: MemoryHost, method: str) -> None:
     """With "deny" the first callback, whichever it is, answers 500 and pauses."""
     failing_plugin("deny")
-    context = create()
+    context = begin()
     assert only_error(host).startswith("p: uncaught exception in new_http_context\n")
     assert getattr(context, method)(3, True) == 1
     assert host.responses == REFUSED
@@ -158,7 +164,7 @@ def test_a_stream_without_a_context_is_denied(host: MemoryHost, method: str) -> 
 def test_a_stream_without_a_context_may_go_on(host: MemoryHost) -> None:
     """With "continue" the stream is one that the plugin does not look at; the exception is logged."""
     failing_plugin("continue")
-    assert create() is None
+    assert begin() is None
     assert only_error(host).endswith("ArithmeticError: stream 2")
 
 
@@ -166,8 +172,8 @@ def test_a_stream_without_a_context_may_go_on(host: MemoryHost) -> None:
 def test_a_wrong_context_is_an_exception(host: MemoryHost, wrong: object) -> None:
     """What is no HttpContext, a class for instance, is treated as an exception that says so."""
     failing_plugin("deny", wrong)
-    assert create().on_http_request_headers(1, True) == 1
-    assert "TypeError: new_http_context returned " in only_error(host)
+    assert begin().on_http_request_headers(1, True) == 1
+    assert "TypeError: new_http_context and new_tcp_context return a context or None, not " in only_error(host)
 
 
 # The VM
@@ -241,7 +247,7 @@ def raised(exception: BaseException) -> BaseException:
 def test_a_stream_callback_fails_by_its_policy(host: MemoryHost, on_error: str, answer: int, method: str) -> None:
     """The policy "deny" answers 500 and pauses, "continue" continues; both log plugin, callback and traceback."""
     http_filter("f", on_error=on_error)(Stream)
-    context = create()
+    context = begin()
     assert on_exception(context, method, raised(ValueError("bad"))) == answer
     assert host.responses == (REFUSED if on_error == "deny" else [])
     assert only_error(host).startswith(f"f: uncaught exception in {method}\nTraceback (most recent call last):\n")
@@ -254,13 +260,13 @@ def test_a_stream_callback_fails_by_its_policy(host: MemoryHost, on_error: str, 
         ("_on_configure", "on_plugin_start", 0),
         ("_on_done", "on_plugin_done", 1),
         ("on_tick", "on_tick", 0),
-        ("_on_log", "on_http_stream_done", 0),
+        ("_on_log", "on_log", 0),
     ],
 )
 def test_other_callbacks_have_fixed_answers(host: MemoryHost, method: str, name: str, answer: int) -> None:
     """A start is refused and an end is final; no response is sent, and the log has the user's name of the callback."""
     plugin("p")(type("Plugin", (PluginContext,), {}))
-    context = create(stream_id=None)
+    context = begin(None)
     assert on_exception(context, method, raised(KeyError("x"))) == answer
     assert host.responses == []
     assert only_error(host).startswith(f"p: uncaught exception in {name}\n")
@@ -272,15 +278,8 @@ def test_other_callbacks_have_fixed_answers(host: MemoryHost, method: str, name:
 def test_no_exception_passes(host: MemoryHost, exception: BaseException) -> None:
     """What ends a program elsewhere is an exception like any other here."""
     http_filter("f")(Stream)
-    assert on_exception(create(), "on_http_request_headers", raised(exception)) == 1
+    assert on_exception(begin(), "on_http_request_headers", raised(exception)) == 1
     assert type(exception).__name__ in only_error(host)
-
-
-def test_a_context_without_a_plugin_is_denied(host: MemoryHost) -> None:
-    """If it is not known whose stream it is, it does not go on."""
-    assert on_exception(object(), "on_http_request_body", raised(ValueError())) == 1
-    assert host.responses == REFUSED
-    assert only_error(host).startswith("uncaught exception in on_http_request_body\n")
 
 
 # Contexts themselves
@@ -291,7 +290,7 @@ def test_a_plugins_configuration_stays(host: MemoryHost) -> None:
     host.buffers[BufferType.PLUGIN_CONFIGURATION] = b'{"a": 1}'
     sizes: list[int] = []
     plugin("p")(type("Plugin", (PluginContext,), {"on_plugin_start": lambda _self, size: sizes.append(size)}))
-    context = create(stream_id=None)
+    context = begin(None)
     assert context.plugin_configuration == b""
     assert context._on_configure(8) is None
     host.buffers.clear()
@@ -302,7 +301,7 @@ def test_no_configuration_is_not_asked_for(host: MemoryHost) -> None:
     """A size of 0 means that there is none; hosts answer an error to the question."""
     host.buffers.clear()
     plugin("p")(type("Plugin", (PluginContext,), {}))
-    context = create(stream_id=None)
+    context = begin(None)
     assert context._on_configure(0) is None
     assert context.plugin_configuration == b""
 
@@ -310,7 +309,7 @@ def test_no_configuration_is_not_asked_for(host: MemoryHost) -> None:
 def test_send_http_response_pauses(host: MemoryHost) -> None:
     """The response goes out as given, and the answer for the callback is Action.PAUSE."""
     http_filter("f")(Stream)
-    answer = create().send_http_response(403, headers=[("x-why", "because")], body="no\n")
+    answer = begin().send_http_response(403, headers=[("x-why", "because")], body="no\n")
     assert answer == 1
     assert host.responses == [(403, "", "no\n", [(b"x-why", b"because")], -1)]
 
@@ -319,7 +318,7 @@ def test_contexts_do_nothing_by_themselves(host: MemoryHost) -> None:
     """Every callback of the bases answers None, which means go on, and calls no host."""
     stream, root = Stream(1), PluginContext()
     for name in STREAM_CALLBACKS:
-        arguments = (0,) if name.endswith("trailers") else (0, True)
+        arguments = (0,) if name.endswith(("trailers", "metadata")) else (0, True)
         assert getattr(stream, name)(*arguments) is None
     assert [root.on_plugin_start(0), root.on_plugin_done(), root._on_done(), stream._on_done()] == [None] * 4
     root.on_tick()
@@ -328,26 +327,15 @@ def test_contexts_do_nothing_by_themselves(host: MemoryHost) -> None:
     assert (host.calls, host.logged, host.responses) == ([], [], [])
 
 
-def test_the_shims_methods_are_there() -> None:
-    """What callbacks.c calls by name exists on every kind of context that can be in the table."""
-    for kind in (PluginContext, _dispatcher._RefusedPlugin):
-        assert all(hasattr(kind, name) for name in ("_on_configure", "_on_done", "on_tick", "_on_log"))
-    for stream in (HttpContext, _dispatcher._RefusedStream):
-        assert all(hasattr(stream, name) for name in (*STREAM_CALLBACKS, "_on_done", "_on_log"))
-
-
 def test_a_class_made_too_late_is_refused(host: MemoryHost, monkeypatch: pytest.MonkeyPatch) -> None:
     """A stream class with a callback that the module does not export answers 500 instead of being skipped."""
-    http_filter("f")(Stream)
     monkeypatch.setattr(_callbacks, "exported", _callbacks.of_class(Stream) | {"proxy_on_context_create"})
 
     class Late(HttpContext):
         def on_http_response_trailers(self, num_trailers: int) -> None: ...
 
-    on_context_create(1, 0)
-    contexts[1].http_context = Late
-    on_context_create(2, 1)
-    assert contexts[2].on_http_request_headers(1, True) == 1
+    plugin("p")(type("Plugin", (PluginContext,), {"new_http_context": lambda _self, context_id: Late(context_id)}))
+    assert begin().on_http_request_headers(1, True) == 1
     assert "Late has proxy_on_response_trailers, which no class had" in str(host.logged[-1][1])
     assert host.responses == REFUSED
 

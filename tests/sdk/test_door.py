@@ -7,7 +7,10 @@ import inspect
 import pywasmfilter
 
 # Files of the package that users import by their own name, or not at all.
-SUBMODULES = {"contexts", "decorators", "exceptions", "headers", "registry", "types", "testing"}
+SUBMODULES = {
+    *("buffers", "callouts", "contexts", "decorators", "exceptions", "headers", "metrics", "registry", "shared"),
+    *("testing", "types"),
+}
 
 
 def test_all_is_sorted_and_complete() -> None:

@@ -47,9 +47,13 @@ def test_an_unknown_status_is_kept(status: int) -> None:
     assert raised.value.status == status
 
 
-def test_bad_argument_says_what_it_often_means() -> None:
-    """Hosts answer 2 for a call at the wrong time, so the message asks for the callback."""
-    assert "is this the right callback" in str(pywasmfilter.BadArgument("proxy_add_header_map_value", 2))
+@pytest.mark.parametrize("function", exceptions._ADVICE)
+def test_a_refused_call_comes_with_advice(function: str) -> None:
+    """Hosts answer 1 and 2 for a call at the wrong time, so the message says when it works; for other statuses not."""
+    advice = exceptions._ADVICE[function]
+    for status in (Status.NOT_FOUND, Status.BAD_ARGUMENT):
+        assert str(HostcallError(function, status)) == f"{function}: {status.name} ({status.value}); {advice}"
+    assert str(HostcallError(function, Status.UNIMPLEMENTED)) == f"{function}: UNIMPLEMENTED (12)"
 
 
 def test_at_import_time_it_is_a_misuse(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
 from pywasmfilter import BadArgument, HeaderMap, MapType, Request, Response
@@ -126,13 +128,40 @@ def test_text_is_utf_8(headers: HeaderMap, host: MemoryHost) -> None:
     assert headers.get_all("x-é") == ["grün"]
 
 
-def test_out_of_its_callback(host: MemoryHost) -> None:
-    """Where the proxy has no such map, a look-up and a change raise BadArgument, with advice, and it looks empty."""
-    trailers = Response().trailers
-    for use in (lambda: trailers["x"], lambda: trailers.add("x", "y"), lambda: trailers.replace_all([])):
-        with pytest.raises(BadArgument, match="is this the right callback for it"):
-            use()
-    assert trailers.items() == []
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda trailers: trailers["x"],
+        lambda trailers: trailers.get("x"),
+        lambda trailers: "x" in trailers,
+        lambda trailers: trailers.items(),
+        list,
+        len,
+        lambda trailers: trailers.get_all("x"),
+        lambda trailers: trailers.byte_size(),
+        lambda trailers: trailers.add("x", "y"),
+        lambda trailers: trailers.remove("x"),
+        lambda trailers: trailers.replace_all([]),
+    ],
+)
+def test_out_of_its_callback(host: MemoryHost, use: Callable[[HeaderMap], object]) -> None:
+    """Where the proxy has no such map, every use raises BadArgument with advice; it does not look empty."""
+    with pytest.raises(BadArgument, match=r"headers and trailers can be (read|changed) in their own callback"):
+        use(Response().trailers)
+
+
+def test_an_empty_map(host: MemoryHost) -> None:
+    """A map that is there and holds nothing is no error."""
+    host.headers[REQUEST] = []
+    headers = Request().headers
+    assert (headers.items(), headers.keys(), headers.values(), len(headers), headers.byte_size()) == ([], [], [], 0, 0)
+
+
+def test_keys_values_and_size(headers: HeaderMap) -> None:
+    """keys are the names, each spelling once; values are all of them; the size is the proxy's count of bytes."""
+    assert headers.keys() == [":path", "Accept", "empty", "accept"]
+    assert headers.values() == ["/a?b", "x", "", "y"]
+    assert headers.byte_size() == len(":path/a?bAcceptxemptyaccepty")
 
 
 def test_repr_names_the_map() -> None:

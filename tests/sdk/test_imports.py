@@ -19,8 +19,11 @@ ALLOWED = ("__future__", "enum")
 
 # From the lowest: a file imports files of earlier lines only. `_runtime` and `testing` stand above all of them.
 LAYERS = [
-    ["types", "_abi", "_serialization", "_traceback"],
-    ["exceptions", "log", "hostcalls", "headers"],
+    ["types", "_abi", "_serialization", "_protobuf", "_traceback"],
+    ["exceptions", "buffers", "metrics", "_state"],
+    ["headers", "log", "shared", "foreign_functions"],
+    ["callouts", "properties"],
+    ["hostcalls"],
     ["contexts"],
     ["_callbacks"],
     ["registry"],

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from pywasmfilter import LogLevel, log
+from pywasmfilter import LogLevel, Status, log
+from pywasmfilter.exceptions import raise_for_status
 from tests.sdk.conftest import MemoryHost
 
 
@@ -23,3 +24,9 @@ def test_enabled_is_the_proxys_threshold(host: MemoryHost, proxy: int) -> None:
     host.log_level = proxy
     assert [level for level in LogLevel if log.enabled(level)] == [level for level in LogLevel if level >= proxy]
     assert log.enabled(5) is (proxy <= 5)
+
+
+def test_enabled_where_the_proxy_cannot_say(host: MemoryHost, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before ABI 0.2.1 there is no call for the level: everything counts as kept."""
+    monkeypatch.setattr(host, "get_log_level", lambda: raise_for_status("proxy_get_log_level", Status.UNIMPLEMENTED))
+    assert all(log.enabled(level) for level in LogLevel)
