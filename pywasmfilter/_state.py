@@ -9,7 +9,6 @@ from . import _abi
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from contextlib import AbstractContextManager
     from typing import Any
 
 contexts: dict[int, Any] = {}
@@ -20,18 +19,9 @@ context could not be created.
 """
 
 
-def effective_context(context_id: int) -> AbstractContextManager[None]:
-    """Make the calls of a `with` block act on another context, and those after it on the one before.
+class EffectiveContext:
+    """Turns to a context for a `with` block, and back to the one before; see `hostcalls.effective_context`."""
 
-        with hostcalls.effective_context(stream.context_id):
-            hostcalls.resume_http_request()
-
-    Raises BadArgument if that context is gone (`proxy_set_effective_context`).
-    """
-    return _EffectiveContext(context_id)
-
-
-class _EffectiveContext:
     __slots__ = ("context_id", "previous")
 
     def __init__(self, context_id: int) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from . import _abi
 from ._protobuf import field
 from ._serialization import decode_pairs, encode_pairs
-from ._state import contexts, effective_context
+from ._state import EffectiveContext, contexts
 from .exceptions import HostcallError, MisuseError
 from .headers import as_text
 from .types import BufferType, MapType
@@ -233,7 +233,7 @@ def _guarded(token: int, call: Callable[..., None], *arguments: object) -> None:
     finally:
         callout.late = None
     if late:
-        with effective_context(callout.context.context_id):
+        with EffectiveContext(callout.context.context_id):
             for name, metadata in late:
                 getattr(callout.handler, name)(metadata)
 

@@ -15,6 +15,7 @@ from .types import BufferType, MapType
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+    from typing import overload
 
 
 class HeaderMap:
@@ -35,6 +36,15 @@ class HeaderMap:
         if value is None:
             raise KeyError(key)
         return value
+
+    if TYPE_CHECKING:
+
+        @overload
+        def get(self, key: str | bytes) -> str | None: ...
+        @overload
+        def get(self, key: str | bytes, default: str) -> str: ...
+        @overload
+        def get(self, key: str | bytes, default: None) -> str | None: ...
 
     def get(self, key: str | bytes, default: str | None = None) -> str | None:
         """The first value of a header, or `default`."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from . import _abi
 from ._serialization import encode_pairs
-from ._state import contexts, effective_context
+from ._state import EffectiveContext, contexts
 from .buffers import EVERYTHING, Buffer
 from .callouts import (
     dispatch_grpc_call,
@@ -38,6 +38,7 @@ from .types import BufferType, MapType, StreamType
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from contextlib import AbstractContextManager
     from typing import Any
 
     Text = str | bytes
@@ -165,6 +166,11 @@ def set_effective_context(context_id: int) -> None:
     Raises BadArgument if that context is gone. 0 is the context that the callback was made for.
     """
     _abi.host.set_effective_context(context_id)
+
+
+def effective_context(context_id: int) -> AbstractContextManager[None]:
+    """The same for a `with` block: `with hostcalls.effective_context(stream.context_id): …`."""
+    return EffectiveContext(context_id)
 
 
 def done() -> None:

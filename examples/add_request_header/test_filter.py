@@ -3,30 +3,26 @@
 from __future__ import annotations
 
 import json
-import urllib.request
-from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import pytest
 from pywasmfilter_compiler.envoy.process import EnvoyProcess
 
+if TYPE_CHECKING:
+    from examples.conftest import Fetch
+
 pytestmark = pytest.mark.envoy
 
 
-def test_the_upstream_sees_the_header(serve_example: Callable[[], EnvoyProcess]) -> None:
+def test_upstream_sees_the_header(envoy: EnvoyProcess, fetch: Fetch) -> None:
     """The upstream receives x-chapter once, a client's own value stays, and each request is logged at info."""
-    envoy = serve_example()
-    url = f"http://127.0.0.1:{envoy.listener_port('main')}/"
 
-    assert chapters(urllib.request.Request(url)) == ["Chapter09"]
-    assert chapters(urllib.request.Request(url, headers={"X-Chapter": "Chapter01"})) == ["Chapter01", "Chapter09"]
+    def chapters(**headers: str) -> list[str]:
+        received = json.loads(fetch(envoy, headers=headers).body)["headers"]
+        return [value for name, value in received if name == "x-chapter"]
 
-    envoy.wait_for_log("added custom header to request", timeout=10, count=2)
-    assert [line for line in envoy.wasm_log() if line.level == "info"] == [
-        ("info", "added custom header to request")
-    ] * 2
+    assert chapters() == ["Chapter09"]
+    assert chapters(**{"X-Chapter": "Chapter01"}) == ["Chapter01", "Chapter09"]
 
-
-def chapters(request: urllib.request.Request) -> list[str]:
-    with urllib.request.urlopen(request, timeout=10) as response:
-        received = json.load(response)
-    return [value for name, value in received["headers"] if name == "x-chapter"]
+    envoy.wait_for_log("added custom header to request", 10, count=2)
+    assert envoy.wasm_log() == [("info", "added custom header to request")] * 2

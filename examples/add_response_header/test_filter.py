@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import urllib.request
-from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import pytest
 from pywasmfilter_compiler.envoy.process import EnvoyProcess
 
+if TYPE_CHECKING:
+    from examples.conftest import Fetch
+
 pytestmark = pytest.mark.envoy
 
 
-def test_every_response_gets_the_header(serve_example: Callable[[], EnvoyProcess]) -> None:
+def test_every_response_gets_the_header(envoy: EnvoyProcess, fetch: Fetch) -> None:
     """Each of several responses carries x-chaptername, once, with the upstream's own headers left alone."""
-    port = serve_example().listener_port("main")
     for path in ("/", "/some/path?query=1", "/again"):
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=10) as response:
-            assert response.status == 200
-            assert response.headers.get_all("X-ChapterName") == ["ExtendingEnvoy"]
-            assert response.headers["content-type"] == "application/json"
+        answer = fetch(envoy, path)
+        assert answer.status == 200
+        assert answer.headers.get_all("X-ChapterName") == ["ExtendingEnvoy"]
+        assert answer.headers["content-type"] == "application/json"

@@ -1,0 +1,16 @@
+"""Replaces every response body that contains the word `secret`."""
+
+from pywasmfilter import Action, HttpContext, http_filter
+
+
+@http_filter("body_redaction")
+class BodyRedaction(HttpContext):
+    def on_http_response_headers(self, num_headers: int, end_of_stream: bool) -> None:
+        self.response.headers.remove("content-length")  # the length may change, and this is the last chance to say so
+
+    def on_http_response_body(self, body_size: int, end_of_stream: bool) -> Action:
+        if not end_of_stream:
+            return Action.PAUSE  # the proxy keeps what has come; the next call sees all of it
+        if b"secret" in bytes(self.response.buffer):
+            self.response.buffer.replace(f"Original message body ({body_size} bytes) redacted.\n")
+        return Action.CONTINUE
