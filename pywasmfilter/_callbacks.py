@@ -76,7 +76,7 @@ def overridden() -> list[str]:
     bases: tuple[type[Any], ...] = (VMContext, GrpcStream, *METHODS)
     for base in bases:
         for cls in _subclasses(base):
-            _check_names(cls, base)
+            check_names(cls, base)
             names |= of_class(cls)
     return sorted(names)
 
@@ -92,30 +92,50 @@ def of_class(cls: type[Any]) -> set[str]:
     }
 
 
+notifies_deletes = False
+"""Whether a class overrides `on_delete`: proxy_on_delete is exported in any case, but need not enter Python."""
+
+
+def late(cls: type[Any]) -> set[str]:
+    """The callbacks of a class that came into being after the build, and that the proxy will not make."""
+    found = of_class(cls) - exported
+    if not notifies_deletes and cls.on_delete is not Context.on_delete:
+        found.add("on_delete")
+    return found
+
+
 def some_on_delete() -> bool:
-    """Whether a class overrides `on_delete`: proxy_on_delete is exported in any case, but need not enter Python."""
+    """Whether a class overrides `on_delete`."""
     return any(cls.on_delete is not Context.on_delete for base in METHODS for cls in _subclasses(base))
 
 
-def _check_names(cls: type[Any], base: type[Any]) -> None:
-    """A misspelt callback would never be made, and the filter would let everything pass."""
-    for name, member in vars(cls).items():
-        if not name.startswith("on_") or not callable(member):
-            continue
-        code = getattr(member, "__code__", None)
-        where = f"{cls.__qualname__}.{name}" + (f" ({code.co_filename}:{code.co_firstlineno})" if code else "")
-        if not hasattr(base, name) and name.startswith(_PREFIXES):
-            known = ", ".join(sorted(n for n in dir(base) if n.startswith("on_") and callable(getattr(base, n))))
-            raise TypeError(f"{where} is no callback of {base.__name__}; its callbacks are: {known}")
-        if hasattr(base, name) and code is not None and code.co_flags & _COROUTINE:
-            raise TypeError(f"{where} is async; callbacks are plain functions")
+def check_names(cls: type[Any], base: type[Any]) -> None:
+    """Raises TypeError for a misspelt callback, of the class or what it inherits: it would never be made, and the
+    filter would let everything pass.
+    """
+    for owner in cls.__mro__:
+        if not owner.__module__.startswith("pywasmfilter."):
+            for name, member in vars(owner).items():
+                if name.startswith("on_") and callable(member):
+                    _check_name(owner, name, member, base)
+
+
+def _check_name(cls: type[Any], name: str, member: Any, base: type[Any]) -> None:
+    code = getattr(member, "__code__", None)
+    where = f"{cls.__qualname__}.{name}" + (f" ({code.co_filename}:{code.co_firstlineno})" if code else "")
+    if not hasattr(base, name) and (base is GrpcStream or name.startswith(_PREFIXES) or name in _OTHER_NAMES):
+        known = ", ".join(sorted(n for n in dir(base) if n.startswith("on_") and callable(getattr(base, n))))
+        raise TypeError(f"{where} is no callback of {base.__name__}; its callbacks are: {known}")
+    if hasattr(base, name) and code is not None and code.co_flags & _COROUTINE:
+        raise TypeError(f"{where} is async; callbacks are plain functions")
 
 
 _PREFIXES = (
     *("on_http_", "on_request_", "on_response_", "on_plugin_", "on_vm_", "on_tick", "on_queue_", "on_new_"),
-    *("on_initial_", "on_message", "on_trailing_", "on_close", "on_grpc_"),
     *("on_downstream_", "on_upstream_", "on_stream_", "on_delete", "on_log", "on_foreign_"),
 )
+_OTHER_NAMES = ("on_configure", "on_context_create", "on_done", "on_grpc_close", "on_grpc_receive")
+"""What the ABI or other SDKs call callbacks that have another name here, or none."""
 _COROUTINE = 0x80 | 0x100 | 0x200  # CO_COROUTINE, CO_ITERABLE_COROUTINE, CO_ASYNC_GENERATOR
 
 

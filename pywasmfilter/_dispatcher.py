@@ -38,14 +38,14 @@ def on_context_create(context_id: int, parent_id: int) -> None:
         _begin_plugin(context_id, parent_id)
         return
     try:
-        context = plugin._new_stream(context_id)  # noqa: SLF001  # set in _new_plugin_context
+        context = plugin._abi_new_stream(context_id)  # noqa: SLF001  # set in _new_plugin_context
         if context is not None:
             if type(context) not in _stream_classes:
                 _check_stream(context, (HttpContext, TcpContext, _UndecidedStream))
             context.context_id = context_id
             context.plugin = plugin
     except BaseException as exception:  # noqa: BLE001  # nothing may pass: it would be a trap
-        context = _stream_without_context(plugin, plugin._new_stream, exception)  # noqa: SLF001
+        context = _stream_without_context(plugin, plugin._abi_new_stream, exception)  # noqa: SLF001
     contexts[context_id] = context
 
 
@@ -59,7 +59,8 @@ def _check_stream(context: object, kinds: tuple[type, ...]) -> None:
     cls = type(context)
     if not isinstance(context, kinds):
         raise TypeError(f"new_http_context and new_tcp_context return a context or None, not {context!r}")
-    if _callbacks.exported and (late := _callbacks.of_class(cls) - _callbacks.exported):
+    _callbacks.check_names(cls, next(kind for kind in kinds if isinstance(context, kind)))
+    if _callbacks.exported and (late := _callbacks.late(cls)):
         raise TypeError(
             f"{cls.__name__} has {', '.join(sorted(late))}, which no class had when the filter was built: "
             "define it where the build imports it"
@@ -109,16 +110,18 @@ class _UndecidedStream:
             context._on_log()  # noqa: SLF001  # what the shim would have called
 
     def _on_done(self) -> None: ...
-    def on_delete(self) -> None: ...
+    def _on_delete(self) -> None: ...
     def on_foreign_function(self, function_id: int, arguments_size: int) -> None: ...
 
-    def __setattr__(self, name: str, value: object) -> None:
-        """What the shim says of the stream after a callback is for the context that took this one's place."""
-        context = contexts.get(self.context_id) if name == "_paused" else None
-        if isinstance(context, Context):
-            setattr(context, name, value)
-        else:
-            object.__setattr__(self, name, value)
+    @property
+    def _abi_paused(self) -> int:
+        """What the shim asks and says of the stream after a callback is the new context's."""
+        return getattr(contexts.get(self.context_id), "_abi_paused", 0)
+
+    @_abi_paused.setter
+    def _abi_paused(self, bits: int) -> None:
+        if isinstance(context := contexts.get(self.context_id), Context):
+            context._abi_paused = bits  # noqa: SLF001
 
 
 def _deciding(method: str, kind: type[Context]) -> Callable[..., Any]:
@@ -146,7 +149,7 @@ def _begin_plugin(context_id: int, parent_id: int) -> None:
         _VM.context = _new_vm_context()
     if parent_id == 0:
         callouts.forget_deleted_plugins()
-        contexts[context_id] = _new_plugin_context(context_id)
+        contexts[context_id] = _new_plugin_context(context_id, _VM.context)
 
 
 def _new_vm_context() -> VMContext:
@@ -158,14 +161,16 @@ def _new_vm_context() -> VMContext:
         return VMContext()
 
 
-def _new_plugin_context(context_id: int) -> object:
+def _new_plugin_context(context_id: int, vm: VMContext) -> object:
     name, plugin_class = _select_plugin()
     if plugin_class is None:
         return _RefusedPlugin(name)
     try:
-        plugin = plugin_class()
+        plugin = plugin_class.__new__(plugin_class)
         plugin.context_id = context_id
-        plugin._new_stream = lambda stream_id: _first_stream(plugin, stream_id)  # noqa: SLF001
+        plugin.vm = vm
+        plugin.__init__()  # type: ignore[misc]  # it finds the two above
+        plugin._abi_new_stream = lambda stream_id: _first_stream(plugin, stream_id)  # noqa: SLF001
     except BaseException as exception:  # noqa: BLE001
         _log_exception(name, f"{plugin_class.__name__}()", exception)
         return _RefusedPlugin(name)
@@ -186,7 +191,7 @@ def _first_stream(plugin: PluginContext, context_id: int) -> object:
         factory = plugin.new_tcp_context if makes_tcp else plugin.tcp_context or plugin.new_tcp_context
     else:
         factory = lambda stream_id: _UndecidedStream(plugin, stream_id)  # noqa: E731
-    plugin._new_stream = factory  # noqa: SLF001
+    plugin._abi_new_stream = factory  # noqa: SLF001
     return factory(context_id)
 
 
@@ -211,8 +216,12 @@ def _property(path: bytes) -> str:
 class _Refused:
     """What needs no answer from a context that could not be created."""
 
+    context_id = 0
+    _abi_paused = 0
+    _abi_streams: frozenset[int] = frozenset()
+
     def _on_log(self) -> None: ...
-    def on_delete(self) -> None: ...
+    def _on_delete(self) -> None: ...
     def on_foreign_function(self, function_id: int, arguments_size: int) -> None: ...
 
     def _on_done(self) -> bool:
@@ -227,7 +236,7 @@ class _RefusedPlugin(_Refused):
     def __init__(self, name: str) -> None:
         self.name = name
 
-    def _new_stream(self, _context_id: int) -> None:
+    def _abi_new_stream(self, _context_id: int) -> None:
         """Its streams come to no host that keeps to the ABI; if one does, it is refused too."""
         raise RuntimeError(f"the plugin {self.name!r} was refused")
 
@@ -282,8 +291,10 @@ def on_exception(context: Any, method: str, exception: BaseException) -> int:
     if isinstance(context, HttpContext | TcpContext) and (callout or method.startswith(_WITH_ACTION)):
         # The callback may have turned to another stream before it failed.
         _abi.host.set_effective_context(context.context_id)
+        if context._abi_ended == _abi.host.get_call_number():  # noqa: SLF001  # answered or closed before it failed
+            return 1
         if context.plugin.on_error == "continue":
-            return _resume_stream(context)
+            return _resume_stream(context) if callout else 0
         is_http = isinstance(context, HttpContext) if callout else method.startswith("on_http_")
         return _deny_stream(context, StreamType.HTTP_REQUEST if is_http else StreamType.DOWNSTREAM)
     return 1 if method == "_on_done" or method.startswith(_WITH_ACTION) else 0
@@ -291,15 +302,16 @@ def on_exception(context: Any, method: str, exception: BaseException) -> int:
 
 def _resume_stream(context: HttpContext | TcpContext) -> int:
     """Let a stream go on that may be waiting for the reply whose handling failed. Envoy cannot continue an upstream."""
-    stream_type, context._paused = context._paused, None  # noqa: SLF001
-    if stream_type not in (None, StreamType.UPSTREAM):
-        _abi.host.continue_stream(stream_type)
+    for stream_type in (StreamType.HTTP_REQUEST, StreamType.HTTP_RESPONSE, StreamType.DOWNSTREAM):
+        if context._abi_paused & 1 << stream_type:  # noqa: SLF001
+            _abi.host.continue_stream(stream_type)
     return 0
 
 
 def _deny_stream(context: HttpContext | TcpContext, stream_type: StreamType) -> int:
     if isinstance(context, HttpContext):
         context.answered = True
+        context._abi_ended = _abi.host.get_call_number()  # noqa: SLF001
     return _deny(stream_type)
 
 

@@ -141,10 +141,10 @@ class GrpcStream:
     """A bidirectional gRPC stream. Override the callbacks, and open it with `open_grpc_stream`.
 
     The callbacks run with the context that opened the stream as the effective one. If that context ends first, the
-    stream is cancelled at its next event.
+    stream is cancelled.
     """
 
-    token: int | None = None
+    grpc_token: int | None = None
     """The stream's token while it is open."""
 
     def on_initial_metadata(self, metadata: list[tuple[str, str]]) -> None:
@@ -172,13 +172,13 @@ class GrpcStream:
 
     def cancel(self) -> None:
         """End the stream at once; no callback follows (`proxy_grpc_cancel`). Does nothing if it is not open."""
-        if self.token is not None:
-            grpc_cancel(self.token)
+        if self.grpc_token is not None:
+            grpc_cancel(self.grpc_token)
 
     def _open_token(self) -> int:
-        if self.token is None:
+        if self.grpc_token is None:
             raise MisuseError("this gRPC stream is not open: it was not opened yet, or has ended")
-        return self.token
+        return self.grpc_token
 
 
 def open_grpc_stream(
@@ -189,13 +189,15 @@ def open_grpc_stream(
     Allowed in every callback of a context, not while one is being created. Raises ParseFailure for an unknown cluster,
     InternalFailure if it failed at once, MisuseError for a stream that is open already.
     """
-    if stream.token is not None:
+    if stream.grpc_token is not None:
         raise MisuseError("this gRPC stream is open already")
     callout = _callout("proxy_grpc_stream", stream.on_message)
     callout.handler = stream
     token = _abi.host.grpc_stream(_grpc_service(cluster), service, method, encode_pairs(initial_metadata))
-    stream.token = token
+    stream.grpc_token = token
     pending[token] = callout
+    _abi.host.notify_deletes()  # the proxy does not end the stream when the context ends
+    callout.context._abi_grpc_streams = (callout.context._abi_grpc_streams or set()) | {stream}  # noqa: SLF001
 
 
 def grpc_send(token: int, message: object, end_of_stream: bool = False) -> None:
@@ -227,13 +229,14 @@ def _guarded(token: int, call: Callable[..., None], *arguments: object) -> None:
     if callout is None:
         call(*arguments)
         return
-    late = callout.late = []
+    outer, callout.late = callout.late, []
     try:
         call(*arguments)
     finally:
-        callout.late = None
-    if late:
-        with EffectiveContext(callout.context.context_id):
+        late, callout.late = callout.late, outer
+    context: Any = callout.context
+    if late and contexts.get(context.context_id) is callout.context:
+        with EffectiveContext(context.context_id):
             for name, metadata in late:
                 getattr(callout.handler, name)(metadata)
 
@@ -321,7 +324,7 @@ def _arrived(callout: Callout | None) -> Callout | None:
     context: Any = callout.context
     if contexts.get(context.context_id) is not callout.context:
         if isinstance(callout.handler, GrpcStream):
-            _abandon(callout.handler)
+            cancel_all([callout.handler])
         return None
     if _abi.host.get_effective_context() != context.context_id:
         _abi.host.set_effective_context(context.context_id)
@@ -348,17 +351,21 @@ def _delivered() -> None:
         delivering, callout.outer = callout.outer, None
 
 
-def _abandon(stream: GrpcStream) -> None:
-    try:
-        stream.cancel()
-    except HostcallError:  # it has ended already
-        return
+def cancel_all(streams: Iterable[GrpcStream]) -> None:
+    """End streams, also such as the proxy has ended already."""
+    for stream in list(streams):
+        try:
+            stream.cancel()
+        except HostcallError:
+            continue
 
 
 def _forget(token: int) -> Callout | None:
     callout = pending.pop(token, None)
     if callout is not None and isinstance(callout.handler, GrpcStream):
-        callout.handler.token = None
+        callout.handler.grpc_token = None
+        if callout.context._abi_grpc_streams:  # noqa: SLF001
+            callout.context._abi_grpc_streams.discard(callout.handler)  # noqa: SLF001
     return callout
 
 
@@ -370,9 +377,12 @@ def forget_deleted_plugins() -> None:
             del pending[token]
 
 
+MOST_MILLISECONDS = 0x7FFFFFFF
+
+
 def _timeout(milliseconds: int) -> int:
-    if not 0 <= milliseconds <= 0x7FFFFFFF:
-        raise ValueError(f"a timeout is 0 to {0x7FFFFFFF} milliseconds, not {milliseconds}")
+    if not 0 <= milliseconds <= MOST_MILLISECONDS:
+        raise ValueError(f"a timeout is 0 to {MOST_MILLISECONDS} milliseconds, not {milliseconds}")
     return milliseconds
 
 

@@ -57,11 +57,17 @@ class Context:
     context_id: int
     """The id the host gives this context."""
 
-    _streams: ClassVar[frozenset[int]] = frozenset()
+    _abi_streams: ClassVar[frozenset[int]] = frozenset()
     """The stream types that the context has (`StreamType`)."""
 
-    _paused: int | None = None
-    """The stream type that the context's last PAUSE holds; the shim sets it."""
+    _abi_paused = 0
+    """What the context's callbacks have paused, `1 << StreamType` for each; the shim sets it."""
+
+    _abi_ended = -1
+    """The host's call in which this HTTP stream was answered or closed; Envoy breaks down at a second time in one."""
+
+    _abi_grpc_streams: set[GrpcStream] | None = None
+    """The open gRPC streams of the context, if there are any."""
 
     def on_foreign_function(self, function_id: int, arguments_size: int) -> None:
         """The proxy calls a function of its own making (`proxy_on_foreign_function`). Envoy never does.
@@ -71,6 +77,11 @@ class Context:
 
     def on_delete(self) -> None:
         """The context is gone for the proxy (`proxy_on_delete`). Nothing comes after it."""
+
+    def _on_delete(self) -> None:
+        if self._abi_grpc_streams:
+            callouts.cancel_all(self._abi_grpc_streams)
+        self.on_delete()
 
     def dispatch_http_call(
         self,
@@ -126,6 +137,9 @@ class PluginContext(Context):
     others override `new_http_context` or `new_tcp_context`. A plugin may serve both.
     """
 
+    vm: VMContext
+    """The context of the VM that the plugin runs in. Plugins are created before its `on_vm_start`."""
+
     http_context: ClassVar[type[HttpContext] | None] = None
     tcp_context: ClassVar[type[TcpContext] | None] = None
     on_error: ClassVar[str] = "deny"
@@ -165,7 +179,7 @@ class PluginContext(Context):
 
     _plugin_configuration = b""
 
-    _new_stream: Callable[[int], object]
+    _abi_new_stream: Callable[[int], object]
     """Creates the context of a stream; chosen when the plugin is created (see `_dispatcher`)."""
 
     # What the shim calls for callbacks that reach contexts of all kinds, or need something done around them.
@@ -206,13 +220,13 @@ class HttpContext(Context):
     Such an answer passes the filter's own response callbacks too.
     """
 
-    request: Request
+    request: Request = _REQUEST
     """The request's headers, trailers and body."""
 
-    response: Response
+    response: Response = _RESPONSE
     """The response's headers, trailers and body."""
 
-    _streams = frozenset((StreamType.HTTP_REQUEST, StreamType.HTTP_RESPONSE))
+    _abi_streams = frozenset((StreamType.HTTP_REQUEST, StreamType.HTTP_RESPONSE))
 
     def __init__(self, context_id: int) -> None:
         self.context_id = context_id
@@ -268,8 +282,7 @@ class HttpContext(Context):
         with `answered` True. Returns `Action.PAUSE`, for the callback to return.
         """
         with hostcalls.effective_context(self.context_id):
-            hostcalls.send_http_response(status, headers, body, grpc_status, details)
-        return Action.PAUSE
+            return hostcalls.send_http_response(status, headers, body, grpc_status, details)
 
     def resume_http_request(self) -> None:
         """Let the paused request go on, also from another context's callback (`proxy_continue_stream`).
@@ -314,18 +327,20 @@ class TcpContext(Context):
     plugin: PluginContext
     """The plugin that this connection belongs to."""
 
-    downstream_data: Buffer
-    """What the proxy holds of the client's data."""
+    @property
+    def downstream_data(self) -> Buffer:
+        """What the proxy holds of the client's data."""
+        return _DOWNSTREAM_DATA
 
-    upstream_data: Buffer
-    """What the proxy holds of the upstream's data."""
+    @property
+    def upstream_data(self) -> Buffer:
+        """What the proxy holds of the upstream's data."""
+        return _UPSTREAM_DATA
 
-    _streams = frozenset((StreamType.DOWNSTREAM, StreamType.UPSTREAM))
+    _abi_streams = frozenset((StreamType.DOWNSTREAM, StreamType.UPSTREAM))
 
     def __init__(self, context_id: int) -> None:
         self.context_id = context_id
-        self.downstream_data = _DOWNSTREAM_DATA
-        self.upstream_data = _UPSTREAM_DATA
 
     def on_new_connection(self) -> int | None:
         """A client has connected (`proxy_on_new_connection`)."""

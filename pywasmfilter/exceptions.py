@@ -94,12 +94,9 @@ _ADVICE = {
     "proxy_remove_header_map_value": _CHANGING,
     "proxy_get_buffer_bytes": (
         "a plugin's configuration can be read in on_plugin_start only (plugin_configuration keeps it); the body of a "
-        "call's response in the call's own callback"
+        "call's response, and the arguments of a foreign function, in their own callbacks"
     ),
-    "proxy_set_buffer_bytes": (
-        "a body can be changed in its own callback and while the stream is paused from it: append to it, prepend, "
-        "replace it, or replace what it begins with"
-    ),
+    "proxy_set_buffer_bytes": ("a body can be changed in its own callback and while the stream is paused from it"),
     "proxy_set_property": "properties can be set in callbacks of a stream",
     "proxy_set_effective_context": "there is no context with this id any more",
     "proxy_done": "it ends a plugin whose on_plugin_done returned False",

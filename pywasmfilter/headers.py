@@ -132,15 +132,38 @@ def as_text(data: bytes) -> str:
     return data.decode("utf-8", "surrogateescape")
 
 
-class Request:
-    """The request of the current HTTP stream. `buffer` is what the proxy holds of its body."""
+class _Message:
+    """What requests and responses have in common. One object stands for all streams, so nothing can be kept on it."""
 
     __slots__ = ("buffer", "headers", "trailers")
 
+    headers: HeaderMap
+    """The headers, pseudo-headers such as `:path` among them."""
+
+    trailers: HeaderMap
+    """The trailers."""
+
+    buffer: Buffer
+    """What the proxy holds of the body."""
+
+    def __init__(self, headers: MapType, trailers: MapType, body: BufferType) -> None:
+        parts = {"headers": HeaderMap(headers), "trailers": HeaderMap(trailers), "buffer": Buffer(body)}
+        for name, part in parts.items():
+            object.__setattr__(self, name, part)
+
+    def __setattr__(self, name: str, _value: object) -> None:
+        advice = {"headers": "headers.replace_all(pairs)", "buffer": "buffer.replace(data)"}.get(name)
+        hint = f"; {advice} replaces what the proxy has" if advice else ""
+        raise AttributeError(f"{name} of a {type(self).__name__} cannot be assigned{hint}")
+
+
+class Request(_Message):
+    """The request of the current HTTP stream: `headers`, `trailers`, and `buffer`, what the proxy holds of the body."""
+
+    __slots__ = ()
+
     def __init__(self) -> None:
-        self.buffer = Buffer(BufferType.HTTP_REQUEST_BODY)
-        self.headers = HeaderMap(MapType.HTTP_REQUEST_HEADERS)
-        self.trailers = HeaderMap(MapType.HTTP_REQUEST_TRAILERS)
+        super().__init__(MapType.HTTP_REQUEST_HEADERS, MapType.HTTP_REQUEST_TRAILERS, BufferType.HTTP_REQUEST_BODY)
 
     @property
     def method(self) -> str:
@@ -158,15 +181,13 @@ class Request:
         return self.headers[":authority"]
 
 
-class Response:
-    """The response of the current HTTP stream. `buffer` is what the proxy holds of its body."""
+class Response(_Message):
+    """The response of the current HTTP stream: `headers`, `trailers`, and `buffer`, what the proxy has of the body."""
 
-    __slots__ = ("buffer", "headers", "trailers")
+    __slots__ = ()
 
     def __init__(self) -> None:
-        self.buffer = Buffer(BufferType.HTTP_RESPONSE_BODY)
-        self.headers = HeaderMap(MapType.HTTP_RESPONSE_HEADERS)
-        self.trailers = HeaderMap(MapType.HTTP_RESPONSE_TRAILERS)
+        super().__init__(MapType.HTTP_RESPONSE_HEADERS, MapType.HTTP_RESPONSE_TRAILERS, BufferType.HTTP_RESPONSE_BODY)
 
     @property
     def status(self) -> int:

@@ -11,6 +11,7 @@ from ._serialization import encode_pairs
 from ._state import EffectiveContext, contexts
 from .buffers import EVERYTHING, Buffer
 from .callouts import (
+    MOST_MILLISECONDS,
     dispatch_grpc_call,
     dispatch_http_call,
     get_status,
@@ -33,7 +34,7 @@ from .shared import (
     set_shared_data,
     update_shared_data,
 )
-from .types import BufferType, MapType, StreamType
+from .types import Action, BufferType, MapType, StreamType
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -73,6 +74,7 @@ __all__ = [
     "get_downstream_data",
     "get_foreign_function_arguments",
     "get_http_call_response_body",
+    "get_http_call_response_header",
     "get_http_call_response_headers",
     "get_http_call_response_trailers",
     "get_http_request_body",
@@ -152,8 +154,8 @@ def set_tick_period_milliseconds(period: int) -> None:
 
     One timer per plugin and VM, and so one per worker (`proxy_set_tick_period_milliseconds`).
     """
-    if not 0 <= period <= EVERYTHING:
-        raise ValueError(f"a tick period is 0 to {EVERYTHING} milliseconds, not {period}")
+    if not 0 <= period <= MOST_MILLISECONDS:
+        raise ValueError(f"a tick period is 0 to {MOST_MILLISECONDS} milliseconds, not {period}")
     _abi.host.set_tick_period_milliseconds(period)
 
 
@@ -182,29 +184,54 @@ def continue_stream(stream_type: StreamType) -> None:
     """Let a paused stream go on (`proxy_continue_stream`), once the running callback has returned.
 
     Change headers before, not after. Allowed in callbacks of a stream, and in others after `set_effective_context`;
-    MisuseError elsewhere. Envoy has no way to continue UPSTREAM: Unimplemented.
+    MisuseError elsewhere, and for a response that no callback has paused. Envoy has no way to continue UPSTREAM:
+    Unimplemented.
     """
     context = _check_stream("proxy_continue_stream", stream_type)
+    if context is not None and stream_type == StreamType.HTTP_RESPONSE:
+        _check_response_waits(context)
     _abi.host.continue_stream(stream_type)
-    if context is not None:
-        context._paused = None  # noqa: SLF001
 
 
 def close_stream(stream_type: StreamType) -> None:
-    """Reset an HTTP stream, or close a connection after what is written (`proxy_close_stream`). Allowed as above."""
-    _check_stream("proxy_close_stream", stream_type)
+    """Reset an HTTP stream, or close a connection after what is written (`proxy_close_stream`).
+
+    Allowed as above. MisuseError if an HTTP stream has been answered or closed in the same callback.
+    """
+    context = _check_stream("proxy_close_stream", stream_type)
+    _end(context, stream_type)
     _abi.host.close_stream(stream_type)
 
 
 def _check_stream(function: str, stream_type: StreamType) -> Any:
     """The effective context. Proxies say OK and do nothing if it has no such stream."""
     context = contexts.get(_abi.host.get_effective_context())
-    if context is not None and stream_type not in context._streams:  # noqa: SLF001  # see `contexts.Context`
+    if context is not None and stream_type not in context._abi_streams:  # noqa: SLF001  # see `contexts.Context`
         raise MisuseError(
             f"{function} of a stream of type {StreamType(stream_type).name} in a callback of {type(context).__name__}, "
             "which has none; use the stream's own context, or set_effective_context to it first"
         )
     return context
+
+
+# Envoy 1.40 breaks down where the following raise MisuseError.
+
+
+def _check_response_waits(context: Any) -> None:
+    if not context._abi_paused & 1 << StreamType.HTTP_RESPONSE:  # noqa: SLF001
+        raise MisuseError("the response is not paused: no response callback of this stream has answered PAUSE")
+    if _abi.host.get_running_stream() == StreamType.HTTP_RESPONSE:
+        raise MisuseError("a response callback lets its response go on by returning Action.CONTINUE")
+
+
+def _end(context: Any, stream_type: StreamType) -> None:
+    """An HTTP stream is about to be answered or closed, which a callback can do once."""
+    if context is None or stream_type > StreamType.HTTP_RESPONSE:
+        return
+    number = _abi.host.get_call_number()
+    if context._abi_ended == number:  # noqa: SLF001
+        raise MisuseError("this callback has answered or closed the stream already")
+    context._abi_ended = number  # noqa: SLF001
 
 
 def resume_http_request() -> None:
@@ -253,23 +280,29 @@ def send_http_response(
     body: Text = b"",
     grpc_status: int = -1,
     details: str = "",
-) -> None:
+) -> Action:
     """Answer the current request (`proxy_send_local_response`); see `HttpContext.send_http_response`."""
     if not 200 <= status <= 599:
         raise ValueError(f"the status of a response is 200 to 599, not {status}")
     if not -1 <= grpc_status <= 16:
         raise ValueError(f"a gRPC status is 0 to 16, or -1 for none, not {grpc_status}")
     context = _check_stream("proxy_send_local_response", StreamType.HTTP_REQUEST)
-    _abi.host.send_local_response(status, details, body, encode_pairs(headers), grpc_status)
+    pairs = encode_pairs(headers)
+    _end(context, StreamType.HTTP_REQUEST)
+    _abi.host.send_local_response(status, details, body, pairs, grpc_status)
     if context is not None:
         context.answered = True
+    return Action.PAUSE
 
 
 # Configurations
 
 
 def get_vm_configuration() -> bytes:
-    """The VM's configuration (`proxy_get_buffer_bytes`). Allowed in every callback."""
+    """The VM's configuration (`proxy_get_buffer_bytes`). Allowed in every callback; in ABI 0.1.0 in `on_vm_start` only.
+
+    `VMContext.vm_configuration` keeps it.
+    """
     return _abi.host.get_buffer_bytes(BufferType.VM_CONFIGURATION, 0, EVERYTHING)
 
 
@@ -320,7 +353,9 @@ replace_http_response_trailer = _response_trailers.__setitem__
 remove_http_response_trailer = _response_trailers.remove
 replace_http_response_trailers = _response_trailers.replace_all
 
-get_http_call_response_headers = HeaderMap(MapType.HTTP_CALL_RESPONSE_HEADERS).items
+_call_response_headers = HeaderMap(MapType.HTTP_CALL_RESPONSE_HEADERS)
+get_http_call_response_headers = _call_response_headers.items
+get_http_call_response_header = _call_response_headers.get
 get_http_call_response_trailers = HeaderMap(MapType.HTTP_CALL_RESPONSE_TRAILERS).items
 
 # Buffers, likewise: the methods of `Buffer`

@@ -44,16 +44,16 @@ class _Metric:
     _type: ClassVar[MetricType]
 
     def __init__(self, name: str, /, **tags: object) -> None:
-        self.name: str = name + "".join(f"_{key}={_tag_value(value)}" for key, value in tags.items())
+        self.name: str = name + _suffix(tags)
         self._id: int | None = None
-        self._tagged: dict[tuple[tuple[str, object], ...], _Metric] = {}
+        self._tagged: dict[str, _Metric] = {}
 
     def tagged(self, /, **tags: object) -> Self:
         """The metric with further tags; the same object each time."""
-        key = tuple(tags.items())
-        metric = self._tagged.get(key)
+        suffix = _suffix(tags)
+        metric = self._tagged.get(suffix)
         if metric is None:
-            metric = self._tagged[key] = type(self)(self.name, **tags)
+            metric = self._tagged[suffix] = type(self)(self.name + suffix)
         return metric  # type: ignore[return-value]  # it was made by type(self)
 
     def define(self) -> int:
@@ -66,9 +66,15 @@ class _Metric:
         return f"{type(self).__name__}({self.name!r})"
 
 
-def _tag_value(value: object) -> str:
-    """A value cannot pretend to be another tag."""
-    return str(value).replace("=", ".")
+def _suffix(tags: dict[str, object]) -> str:
+    """Tags as part of a name. A value cannot pretend to be another tag."""
+    return "".join(f"_{key}={str(value).replace('=', '.')}" for key, value in tags.items())
+
+
+def _unsigned(value: int) -> int:
+    if value < 0:
+        raise ValueError(f"a value is 0 or more, not {value}")
+    return value
 
 
 class Counter(_Metric):
@@ -98,8 +104,8 @@ class Gauge(_Metric):
         increment_metric(self.define(), offset)
 
     def record(self, value: int) -> None:
-        """Set it, for all workers (`proxy_record_metric`)."""
-        record_metric(self.define(), value)
+        """Set it to 0 or more, for all workers (`proxy_record_metric`). Raises ValueError for less."""
+        record_metric(self.define(), _unsigned(value))
 
     @property
     def value(self) -> int:
@@ -113,5 +119,5 @@ class Histogram(_Metric):
     _type = MetricType.HISTOGRAM
 
     def record(self, value: int) -> None:
-        """Give it a value of 0 or more (`proxy_record_metric`)."""
-        record_metric(self.define(), value)
+        """Give it a value of 0 or more (`proxy_record_metric`). Raises ValueError for less."""
+        record_metric(self.define(), _unsigned(value))

@@ -173,8 +173,19 @@ class _Boolean(_Attribute):
         return self.property.boolean()
 
 
-class RequestProperties:
+class _Group:
+    """Properties under one name. One object stands for all streams, so nothing can be kept on it."""
+
+    __slots__ = ()
+
+    def __setattr__(self, name: str, _value: object) -> None:
+        raise AttributeError(f"the property {name} is the proxy's own; set_property stores others")
+
+
+class RequestProperties(_Group):
     """`request`. Times and durations are in nanoseconds, sizes in bytes."""
+
+    __slots__ = ()
 
     path = _Text("request.path")
     url_path = _Text("request.url_path")
@@ -196,8 +207,10 @@ class RequestProperties:
         return Property("request", "headers", name).text()
 
 
-class ResponseProperties:
+class ResponseProperties(_Group):
     """`response`. Durations are in nanoseconds, sizes in bytes."""
+
+    __slots__ = ()
 
     code = _Integer("response.code")
     code_details = _Text("response.code_details")
@@ -216,8 +229,10 @@ class ResponseProperties:
         return Property("response", "trailers", name).text()
 
 
-class ConnectionProperties:
+class ConnectionProperties(_Group):
     """`connection`, the downstream connection. What speaks of certificates is there with TLS only."""
+
+    __slots__ = ()
 
     id = _Integer("connection.id")
     mtls = _Boolean("connection.mtls")
@@ -234,22 +249,28 @@ class ConnectionProperties:
     transport_failure_reason = _Text("connection.transport_failure_reason")
 
 
-class SourceProperties:
+class SourceProperties(_Group):
     """`source`, the client's end of the downstream connection."""
+
+    __slots__ = ()
 
     address = _Text("source.address")
     port = _Integer("source.port")
 
 
-class DestinationProperties:
+class DestinationProperties(_Group):
     """`destination`, the proxy's end of the downstream connection."""
+
+    __slots__ = ()
 
     address = _Text("destination.address")
     port = _Integer("destination.port")
 
 
-class UpstreamProperties:
+class UpstreamProperties(_Group):
     """`upstream`, the connection to the upstream once there is one. Durations are in nanoseconds."""
+
+    __slots__ = ()
 
     address = _Text("upstream.address")
     port = _Integer("upstream.port")
@@ -267,8 +288,10 @@ class UpstreamProperties:
     sha256_peer_certificate_digest = _Text("upstream.sha256_peer_certificate_digest")
 
 
-class XdsProperties:
+class XdsProperties(_Group):
     """`xds`, the proxy's own configuration for this stream, under these names also in proxies before Envoy 1.33."""
+
+    __slots__ = ()
 
     cluster_name = _Text("xds.cluster_name")
     route_name = _Text("xds.route_name")
@@ -302,8 +325,10 @@ class XdsProperties:
         return Property("xds", "upstream_host_metadata", "filter_metadata", namespace, *keys)
 
 
-class PluginProperties:
+class PluginProperties(_Group):
     """The plugin itself, as the proxy's configuration calls it; known without a stream too."""
+
+    __slots__ = ()
 
     name = _Text("plugin_name")
     root_id = _Text("plugin_root_id")

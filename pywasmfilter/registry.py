@@ -6,7 +6,7 @@ compiler reads `describe` after importing the user's code.
 
 from __future__ import annotations
 
-from . import _callbacks
+from . import _abi, _callbacks
 from .contexts import PluginContext, VMContext
 
 plugins: dict[str, type[PluginContext]] = {}
@@ -46,4 +46,7 @@ def describe() -> dict[str, object]:
     """
     callbacks = _callbacks.overridden()
     _callbacks.exported = frozenset(callbacks)
+    _callbacks.notifies_deletes = _callbacks.some_on_delete()
+    if _callbacks.notifies_deletes:
+        _abi.host.notify_deletes()
     return {"plugins": sorted(plugins), "callbacks": callbacks}

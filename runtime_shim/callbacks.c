@@ -57,15 +57,15 @@ static const struct {
     [ON_QUEUE_READY] = {"on_queue_ready", NOTHING, NO_STREAM},
     [ON_FOREIGN_FUNCTION] = {"on_foreign_function", NOTHING, NO_STREAM},
     [ON_LOG] = {"_on_log", NOTHING, NO_STREAM},
-    [ON_DELETE] = {"on_delete", NOTHING, NO_STREAM},
+    [ON_DELETE] = {"_on_delete", NOTHING, NO_STREAM},
     [ON_HTTP_REQUEST_HEADERS] = {"on_http_request_headers", HTTP_ACTION, STREAM_HTTP_REQUEST},
     [ON_HTTP_REQUEST_BODY] = {"on_http_request_body", HTTP_ACTION, STREAM_HTTP_REQUEST},
     [ON_HTTP_REQUEST_TRAILERS] = {"on_http_request_trailers", HTTP_ACTION, STREAM_HTTP_REQUEST},
-    [ON_HTTP_REQUEST_METADATA] = {"on_http_request_metadata", HTTP_ACTION, STREAM_HTTP_REQUEST},
+    [ON_HTTP_REQUEST_METADATA] = {"on_http_request_metadata", HTTP_ACTION, NO_STREAM},
     [ON_HTTP_RESPONSE_HEADERS] = {"on_http_response_headers", HTTP_ACTION, STREAM_HTTP_RESPONSE},
     [ON_HTTP_RESPONSE_BODY] = {"on_http_response_body", HTTP_ACTION, STREAM_HTTP_RESPONSE},
     [ON_HTTP_RESPONSE_TRAILERS] = {"on_http_response_trailers", HTTP_ACTION, STREAM_HTTP_RESPONSE},
-    [ON_HTTP_RESPONSE_METADATA] = {"on_http_response_metadata", HTTP_ACTION, STREAM_HTTP_RESPONSE},
+    [ON_HTTP_RESPONSE_METADATA] = {"on_http_response_metadata", HTTP_ACTION, NO_STREAM},
     [ON_NEW_CONNECTION] = {"on_new_connection", TCP_ACTION, STREAM_DOWNSTREAM},
     [ON_DOWNSTREAM_DATA] = {"on_downstream_data", TCP_ACTION, STREAM_DOWNSTREAM},
     [ON_DOWNSTREAM_CLOSE] = {"on_downstream_close", NOTHING, NO_STREAM},
@@ -79,7 +79,7 @@ static const struct {
 };
 
 static PyObject *names[METHODS];
-static PyObject *paused; /* the attribute in which a context keeps what it paused last */
+static PyObject *paused; /* the attribute in which a context keeps what it has paused */
 
 Running running;
 
@@ -88,7 +88,7 @@ int intern_method_names(void) {
         names[i] = PyUnicode_InternFromString(methods[i].name);
         if (names[i] == NULL) return -1;
     }
-    paused = PyUnicode_InternFromString("_paused");
+    paused = PyUnicode_InternFromString("_abi_paused");
     return paused == NULL ? -1 : 0;
 }
 
@@ -143,10 +143,12 @@ static void enter(void) {
     }
 }
 
-/* Say for which context a callback runs; the answer goes to `leave`. */
-static Running begin(uint32_t context_id) {
+/* Say which callback runs for which context; the answer goes to `leave`. */
+static Running begin(enum Method method, uint32_t context_id) {
+    static uint32_t number;
     Running outer = running;
-    running = (Running){context_id, context_id};
+    if (outer.calling == 0) number++;
+    running = (Running){context_id, context_id, methods[method].stream, number};
     return outer;
 }
 
@@ -159,11 +161,14 @@ typedef PyObject *Arguments[MOST_ARGUMENTS];
 static PyObject *number(int32_t value) { return PyLong_FromLong(value); }
 static PyObject *identifier(uint32_t value) { return PyLong_FromUnsignedLong(value); }
 
-/* Let a context know what its callback paused: the dispatcher resumes it if a reply fails that it waits for. */
+/* Let a context know what its callback paused: a bit for each stream type. Only that can be resumed. */
 static void remember_pause(enum Method method, PyObject *context) {
-    PyObject *stream = PyLong_FromLong(methods[method].stream);
-    if (stream == NULL || PyObject_SetAttr(context, paused, stream) < 0) PyErr_Clear();
-    if (stream != NULL) Py_DecRef(stream);
+    PyObject *before = PyObject_GetAttr(context, paused);
+    long bits = before == NULL ? 0 : PyLong_AsLong(before);
+    PyObject *after = PyLong_FromLong(bits | 1 << methods[method].stream);
+    if (PyErr_Occurred() || PyObject_SetAttr(context, paused, after) < 0) PyErr_Clear();
+    if (before != NULL) Py_DecRef(before);
+    if (after != NULL) Py_DecRef(after);
 }
 
 /* Call a method of a context with `count` arguments, whose references are taken. `otherwise` answers for None, and for a
@@ -171,7 +176,7 @@ static void remember_pause(enum Method method, PyObject *context) {
  * and for a context that could not be created. */
 static int32_t call(enum Method method, uint32_t context_id, Arguments arguments, size_t count, int32_t otherwise,
                     int32_t failure) {
-    Running outer = begin(context_id);
+    Running outer = begin(method, context_id);
     PyObject *key = PyLong_FromUnsignedLong(context_id);
     PyObject *context = key == NULL ? NULL : PyDict_GetItemWithError(bound.contexts, key); /* borrowed */
     int32_t value = otherwise;
@@ -186,7 +191,7 @@ static int32_t call(enum Method method, uint32_t context_id, Arguments arguments
         if (result != NULL) value = answer(method, result, otherwise);
         if (PyErr_Occurred())
             value = handle_exception(context, method, context_id, failure);
-        else if (value == ACTION_PAUSE && is_action(methods[method].answer))
+        else if (value == ACTION_PAUSE && methods[method].stream != NO_STREAM)
             remember_pause(method, context);
         Py_DecRef(context);
     } else if (context == NULL && (is_action(methods[method].answer) || method == ON_PLUGIN_START)) {
@@ -232,7 +237,7 @@ void EXPORT(proxy_abi_version_0_2_1)(void) {}
 /* A function of the dispatcher in place of a context's method. */
 static int32_t call_dispatcher(enum Method method, PyObject *function, uint32_t context_id, PyObject *second,
                                int32_t otherwise, int32_t failure) {
-    Running outer = begin(context_id);
+    Running outer = begin(method, context_id);
     PyObject *arguments[] = {identifier(context_id), second};
     PyObject *result = NULL;
     if (arguments[0] != NULL && second != NULL) result = PyObject_Vectorcall(function, arguments, 2, NULL);
@@ -288,7 +293,7 @@ void EXPORT(proxy_on_log)(uint32_t context_id) {
 
 void EXPORT(proxy_on_delete)(uint32_t context_id) {
     enter();
-    if (settled.has_on_delete) notify(ON_DELETE, context_id, 0, NULL, NULL);
+    if (notifies_deletes) notify(ON_DELETE, context_id, 0, NULL, NULL);
     PyObject *key = PyLong_FromUnsignedLong(context_id);
     if (key == NULL || PyDict_DelItem(bound.contexts, key) < 0) PyErr_Clear(); /* not in the table: nothing to drop */
     if (key != NULL) Py_DecRef(key);

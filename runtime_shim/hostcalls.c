@@ -139,6 +139,7 @@ HOSTCALL(log_message) {
     if (PyErr_Occurred() || view_with("backslashreplace", args[1], &message) < 0) return NULL; /* any str can be logged */
     uint32_t status = proxy_log(level, message.data, message.size);
     release(&message);
+    if (status == STATUS_INTERNAL_FAILURE) return none(); /* an operator who forbids to log does not want exceptions */
     return finish("proxy_log", status);
 }
 
@@ -180,6 +181,25 @@ HOSTCALL(set_effective_context) {
 HOSTCALL(get_effective_context) {
     ARGUMENTS(0);
     return PyLong_FromUnsignedLong(running.effective);
+}
+
+/* Not a host call: the stream type that the running callback's answer can pause, if calls act on its context; else -1. */
+HOSTCALL(get_running_stream) {
+    ARGUMENTS(0);
+    return PyLong_FromLong(running.effective == running.calling ? running.stream : -1);
+}
+
+/* Not a host call: a number for each call of the host into the module, the same for callbacks inside that call. */
+HOSTCALL(get_call_number) {
+    ARGUMENTS(0);
+    return PyLong_FromUnsignedLong(running.number);
+}
+
+/* Not a host call: contexts hear of proxy_on_delete from now on. */
+HOSTCALL(notify_deletes) {
+    ARGUMENTS(0);
+    notifies_deletes = 1;
+    return none();
 }
 
 HOSTCALL(done) {
@@ -607,6 +627,9 @@ PyMethodDef hostcall_methods[] = {
     METHOD(set_tick_period_milliseconds, "set_tick_period_milliseconds(period)"),
     METHOD(set_effective_context, "set_effective_context(context_id)"),
     METHOD(get_effective_context, "get_effective_context() -> int"),
+    METHOD(get_running_stream, "get_running_stream() -> int"),
+    METHOD(get_call_number, "get_call_number() -> int"),
+    METHOD(notify_deletes, "notify_deletes()"),
     METHOD(done, "done()"),
     METHOD(continue_stream, "continue_stream(stream_type)"),
     METHOD(close_stream, "close_stream(stream_type)"),

@@ -3,6 +3,7 @@
 
 struct Bound bound;
 struct Settled settled;
+int notifies_deletes;
 
 /* bind(contexts, on_context_create, on_vm_start, on_exception, status_error, build): called once, by `_dispatcher`. */
 static PyObject *bind(PyObject *self, PyObject *const *args, Py_ssize_t nargs) {
@@ -14,10 +15,10 @@ static PyObject *bind(PyObject *self, PyObject *const *args, Py_ssize_t nargs) {
     return intern_method_names() < 0 ? NULL : Py_NewRef(Py_None);
 }
 
-/* settle(missing_header_is_empty, has_on_delete): called at the end of a build. */
+/* settle(missing_header_is_empty): called at the end of a build. */
 static PyObject *settle(PyObject *self, PyObject *const *args, Py_ssize_t nargs) {
-    if (nargs != 2) return PyErr_Format(PyExc_TypeError, "settle takes 2 arguments, %zd were given", nargs);
-    settled = (struct Settled){PyObject_IsTrue(args[0]) == 1, PyObject_IsTrue(args[1]) == 1};
+    if (nargs != 1) return PyErr_Format(PyExc_TypeError, "settle takes 1 argument, %zd were given", nargs);
+    settled = (struct Settled){PyObject_IsTrue(args[0]) == 1};
     return Py_NewRef(Py_None);
 }
 
@@ -27,7 +28,7 @@ enum { Py_mod_exec = 2 };
 
 static PyMethodDef methods[] = {
     {"bind", bind, METH_FASTCALL, "bind(…): register the dispatcher"},
-    {"settle", settle, METH_FASTCALL, "settle(missing_header_is_empty, has_on_delete)"},
+    {"settle", settle, METH_FASTCALL, "settle(missing_header_is_empty)"},
     {0},
 };
 static PyModuleDef_Slot slots[] = {{Py_mod_exec, add_hostcalls}, {0}};

@@ -75,6 +75,7 @@ unsigned long PyLong_AsUnsignedLong(PyObject *object);
 long long PyLong_AsLongLong(PyObject *object);
 unsigned long long PyLong_AsUnsignedLongLong(PyObject *object);
 int PyObject_IsTrue(PyObject *object);
+PyObject *PyObject_GetAttr(PyObject *object, PyObject *name);
 int PyObject_SetAttr(PyObject *object, PyObject *name, PyObject *value);
 
 PyObject *PyBytes_FromStringAndSize(const char *data, Py_ssize_t size);

@@ -32,13 +32,17 @@ extern struct Bound {
 /* What the build of a module settles about it. */
 extern struct Settled {
     int missing_header_is_empty; /* ABI 0.1.0: hosts answer OK and nothing for a header that is not there */
-    int has_on_delete;           /* some context wants to hear of proxy_on_delete */
 } settled;
+
+/* Whether contexts hear of proxy_on_delete. */
+extern int notifies_deletes;
 
 /* The callback that is running. A host call can make the host call back, so callbacks nest. */
 typedef struct {
     uint32_t calling;   /* the context it was made for; 0 outside of callbacks */
     uint32_t effective; /* the context that host calls act on */
+    int32_t stream;     /* the stream type that its answer can pause; -1 if none */
+    uint32_t number;    /* of the host's call into the module, the same for callbacks inside it */
 } Running;
 
 extern Running running;

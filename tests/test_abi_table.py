@@ -61,7 +61,7 @@ get_header_map_pairs         iii          *           =                HeaderMap
 set_header_map_pairs         iii          *           =                HeaderMap.replace_all
     hostcalls.replace_http_{request,response}_{headers,trailers}
 get_header_map_value         iiiii        *           =                HeaderMap.get
-    hostcalls.get_http_{request,response}_{header,trailer}
+    hostcalls.get_http_{request,response}_{header,trailer} hostcalls.get_http_call_response_header
 add_header_map_value         iiiii        *           =                HeaderMap.add
     hostcalls.add_http_{request,response}_{header,trailer}
 replace_header_map_value     iiiii        *           =                HeaderMap.__setitem__
@@ -98,7 +98,7 @@ record_metric                il           *           =                hostcalls
 get_metric                   ii           *           =                hostcalls.get_metric Counter.value Gauge.value
 """
 
-NO_FUNCTIONS = {"get_effective_context"}
+NO_FUNCTIONS = {"get_effective_context", "get_running_stream", "get_call_number", "notify_deletes"}
 """Methods of the host that the shim answers itself."""
 
 WASI = {
@@ -142,7 +142,7 @@ foreign_function                iii→   on_foreign_function                 PHT
 done                            i→i    _on_done                            PHT  . PluginContext.on_plugin_done
 log                             i→     _on_log                             PHT  . PluginContext.on_log
     HttpContext.on_http_stream_done TcpContext.on_stream_done
-delete                          i→     on_delete                           PHT  ! Context.on_delete
+delete                          i→     _on_delete                          PHT  ! Context.on_delete
 """
 NOT_IMPLEMENTED = {"proxy_validate_configuration"}
 

@@ -11,7 +11,7 @@ import marshal
 import sys
 from importlib import import_module
 
-from .. import _abi, _callbacks, _traceback, registry
+from .. import _abi, _traceback, registry
 from . import codecs, environment, importer
 
 TYPE_CHECKING = False
@@ -60,7 +60,7 @@ def build(request: bytes) -> None:
         for name in wanted["include"]:
             _include(name)
         named = _freeze_later_imports(frozenset(wanted["not_followed"]))
-        _abi.host.settle(wanted["abi"] == "0.1.0", _callbacks.some_on_delete())  # type: ignore[attr-defined]  # the shim's
+        _abi.host.settle(wanted["abi"] == "0.1.0")  # type: ignore[attr-defined]  # the shim's
         registered = {name: importer.loaded[name].plugins for name in wanted["modules"]}
         report = {
             **registry.describe(),
@@ -83,12 +83,17 @@ def _include(name: str) -> None:
 
 
 _IMPORTED_UNSEEN = {
+    "_elementtree": ("pyexpat",),
+    "sysconfig": (f"_sysconfigdata_{sys.abiflags}_{sys.platform}_{getattr(sys.implementation, '_multiarch', '')}",),
     "datetime": ("_strptime",),
     "time": ("_strptime",),
     "encodings.idna": ("encodings.punycode",),
     "socket": ("encodings.idna",),
 }
 """Modules that C code, or the search for a codec, imports by name, which no import statement shows."""
+
+_IMPORTED_BY_C = ("copyreg", "unicodedata")
+"""What the interpreter itself imports by name: to copy any object, and for the names of characters."""
 
 
 def _freeze_later_imports(not_followed: frozenset[str]) -> set[str]:
@@ -97,7 +102,7 @@ def _freeze_later_imports(not_followed: frozenset[str]) -> set[str]:
     Returns all names that import statements have.
     """
     pending = [*importer.loaded.items(), *importer.frozen.items()]
-    pending += _freeze(f"encodings.{codec}" for codec in codecs.COMMON)
+    pending += _freeze([*_IMPORTED_BY_C, *(f"encodings.{codec}" for codec in codecs.COMMON)])
     seen: set[str] = set()
     while pending:
         name, module = pending.pop()
@@ -115,10 +120,13 @@ def _freeze_later_imports(not_followed: frozenset[str]) -> set[str]:
 
 
 def _leave_out_builtins(named: Iterable[str]) -> list[str]:
-    """Let the filter's imports of built-in modules that it has no use for fail. Returns the names of the others."""
-    builtins = set(sys.builtin_module_names)
-    used = _initialized | (builtins & {*sys.modules, *named})
-    importer.left_out = frozenset(builtins - used)
+    """Let the filter's imports of built-in modules that it has no use for fail. Returns the names of the others.
+
+    A module that is alive is of use, also if it was taken out of `sys.modules`.
+    """
+    alive = {module.__name__ for module in gc.get_objects() if type(module) is type(sys)}
+    used = _initialized.union(_IMPORTED_BY_C, alive, sys.modules, named).intersection(sys.builtin_module_names)
+    importer.left_out = frozenset(sys.builtin_module_names) - used
     return sorted(used)
 
 

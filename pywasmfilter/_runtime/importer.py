@@ -189,7 +189,7 @@ def _import_statements(tree: Any, is_standard: bool) -> Iterator[Import]:
                 pending += [(child, inside) for child in getattr(node, field, ())]
 
 
-_COMMAND_LINE_FUNCTIONS = ("main", "_main", "test", "_test")
+_COMMAND_LINE_FUNCTIONS = ("main", "_main", "test", "_test", "_test_generator")
 
 
 def _is_main(test: Any) -> bool:

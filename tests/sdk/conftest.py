@@ -76,6 +76,11 @@ class MemoryHost:
     """The values of histograms."""
     running: tuple[int, int] = (0, 0)
     """The context of the callback that runs, and the one that calls act on."""
+    running_stream: int = -1
+    """The stream type that the running callback's answer can pause."""
+    call_number: int = 0
+    """Counts the calls of the host into the module, callbacks inside them not."""
+    notifies_deletes: bool = False
 
     # Callbacks
 
@@ -84,17 +89,19 @@ class MemoryHost:
         context = _state.contexts[context_id]
         if context is None:
             return None
-        outer, self.running = self.running, (context_id, context_id)
+        outer = self.running, self.running_stream
+        self.call_number += outer[0] == (0, 0)
+        self.running, self.running_stream = (context_id, context_id), PAUSES.get(method, -1)
         try:
             answer = getattr(context, method)(*arguments)
         except BaseException as exception:  # noqa: BLE001  # as in the shim
             return _dispatcher.on_exception(context, method, exception)
         else:
             if answer == Action.PAUSE and method in PAUSES:
-                context._paused = PAUSES[method]
+                context._abi_paused |= 1 << PAUSES[method]
             return answer
         finally:
-            self.running = outer
+            self.running, self.running_stream = outer
 
     def reply(self, token: int, method: str, *arguments: int) -> None:
         """Answer a call; replies come to the plugin, which is context 1 in these tests."""
@@ -128,6 +135,15 @@ class MemoryHost:
 
     def get_effective_context(self) -> int:
         return self.running[1]
+
+    def get_running_stream(self) -> int:
+        return self.running_stream if self.running[0] == self.running[1] else -1
+
+    def get_call_number(self) -> int:
+        return self.call_number
+
+    def notify_deletes(self) -> None:
+        self.notifies_deletes = True
 
     def done(self) -> None:
         self._record("done")

@@ -198,7 +198,7 @@ def test_what_the_proxy_refuses(host: MemoryHost, stream: Any, monkeypatch: pyte
     monkeypatch.setattr(host, "http_call", lambda *_: raise_for_status("proxy_http_call", Status.INTERNAL_FAILURE))
     with pytest.raises(InternalFailure):
         call_web(print)
-    assert (pending, grpc_stream.token) == ({}, None)
+    assert (pending, grpc_stream.grpc_token) == ({}, None)
 
 
 @pytest.mark.parametrize("timeout", [-1, 0x80000000])
@@ -429,8 +429,8 @@ class Noting(GrpcStream):
 def open_stream(grpc_stream: GrpcStream) -> int:
     """Open a stream of the context that calls act on."""
     hostcalls.open_grpc_stream("web", "pkg.Service", "Method", grpc_stream, initial_metadata=[("k", "v")])
-    assert grpc_stream.token is not None
-    return grpc_stream.token
+    assert grpc_stream.grpc_token is not None
+    return grpc_stream.grpc_token
 
 
 @pytest.fixture
@@ -443,8 +443,8 @@ def opened(host: MemoryHost, stream: Any) -> Noting:
 
 def token_of(grpc_stream: GrpcStream) -> int:
     """The token of an open stream."""
-    assert grpc_stream.token is not None
-    return grpc_stream.token
+    assert grpc_stream.grpc_token is not None
+    return grpc_stream.grpc_token
 
 
 def test_a_grpc_stream_from_its_beginning_to_its_end(host: MemoryHost, opened: Noting) -> None:
@@ -469,7 +469,7 @@ def test_a_grpc_stream_from_its_beginning_to_its_end(host: MemoryHost, opened: N
         (2, "trailing", [("b", "\udcff")]),
         (2, "close", 5, "gone"),
     ]
-    assert (opened.token, pending) == (None, {})
+    assert (opened.grpc_token, pending) == (None, {})
 
 
 def test_sending(host: MemoryHost, opened: Noting) -> None:
@@ -489,7 +489,7 @@ def test_sending(host: MemoryHost, opened: Noting) -> None:
     ]
     with pytest.raises(TypeError, match="a gRPC message is bytes"):
         opened.send("text")
-    assert opened.token == token, "a half-closed stream still hears its server"
+    assert opened.grpc_token == token, "a half-closed stream still hears its server"
 
 
 def test_a_stream_that_is_not_open(host: MemoryHost, opened: Noting) -> None:
@@ -513,7 +513,7 @@ def test_a_cancelled_stream_hears_nothing_more(host: MemoryHost, opened: Noting)
     assert host.calls[1:] == [("grpc_cancel", 0, token)]
     host.reply(token, GRPC_REPLY, 0)
     host.reply(token, GRPC_CLOSE, 1)
-    assert (opened.seen, opened.token, pending) == ([], None, {})
+    assert (opened.seen, opened.grpc_token, pending) == ([], None, {})
 
 
 def test_metadata_that_arrives_inside_a_send_waits(host: MemoryHost, opened: Noting) -> None:
@@ -550,7 +550,7 @@ def test_metadata_that_arrives_while_a_stream_is_opened(
 
     monkeypatch.setattr(host, "grpc_stream", make_and_tell)
     run_in(host, 2, "on_http_request_headers", lambda: open_stream(grpc_stream))
-    assert (grpc_stream.seen, list(pending)) == ([], [grpc_stream.token])
+    assert (grpc_stream.seen, list(pending)) == ([], [grpc_stream.grpc_token])
 
 
 @pytest.mark.parametrize("method", [INITIAL, GRPC_REPLY, TRAILING])
@@ -564,7 +564,7 @@ def test_a_stream_whose_context_is_gone_is_cancelled(
     if ended:
         host.open.clear()
     host.reply(token, method, 0)
-    assert (opened.seen, opened.token, pending, host.open, host.logged) == ([], None, {}, set(), [])
+    assert (opened.seen, opened.grpc_token, pending, host.open, host.logged) == ([], None, {}, set(), [])
     assert host.calls[1:] == ([] if ended else [("grpc_cancel", 1, token)])
 
 

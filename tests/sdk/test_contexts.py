@@ -14,6 +14,7 @@ from pywasmfilter import (
     MisuseError,
     PeerType,
     PluginContext,
+    StreamType,
     TcpContext,
     Unimplemented,
     hostcalls,
@@ -143,8 +144,9 @@ def test_streams_act_on_themselves(host: MemoryHost, kind: Any, method: str, cal
     """
     (http_filter if kind is Stream else tcp_filter)("f")(type("Sub", (kind,), {}))
     stream, _ = begin(2), begin(3)
+    stream._abi_paused = 1 << StreamType.HTTP_RESPONSE
     for running in (1, 2, 3):
-        host.running = (running, running)
+        host.running, host.call_number = (running, running), running
         getattr(stream, method)()
         assert host.get_effective_context() == running
     assert host.calls == [call] * 3
@@ -153,6 +155,18 @@ def test_streams_act_on_themselves(host: MemoryHost, kind: Any, method: str, cal
     with pytest.raises(BadArgument, match="no context with this id any more"):
         getattr(stream, method)()
     assert host.get_effective_context() == 1
+
+
+def test_a_response_that_is_not_paused_cannot_be_resumed(host: MemoryHost) -> None:
+    """Envoy breaks down if there is no response yet, so the SDK asks for a response callback that answered PAUSE."""
+    http_filter("f")(type("Paused", (Stream,), {"on_http_response_headers": lambda *_: Action.PAUSE}))
+    stream = begin(2)
+    with pytest.raises(MisuseError, match="the response is not paused"):
+        stream.resume_http_response()
+    assert host.calls == []
+    host.run(2, "on_http_response_headers", 1, True)
+    stream.resume_http_response()
+    assert host.calls == [("continue_stream", 2, StreamType.HTTP_RESPONSE)]
 
 
 def test_envoy_cannot_resume_an_upstream(host: MemoryHost) -> None:

@@ -7,17 +7,20 @@ from typing import Any
 import pytest
 
 from pywasmfilter import (
+    Action,
     Counter,
     GrpcStream,
     HttpContext,
     MisuseError,
     PluginContext,
     TcpContext,
+    _callbacks,
     callouts,
     foreign_functions,
     hostcalls,
     http_filter,
     plugin,
+    properties,
 )
 from pywasmfilter._serialization import decode_pairs, encode_pairs
 from pywasmfilter._state import contexts
@@ -159,7 +162,7 @@ def test_late_metadata_has_the_openers_context(host: MemoryHost) -> None:
         "S", (GrpcStream,), {"on_initial_metadata": lambda self, _m: seen.append(host.get_effective_context())}
     )()
     run_in(host, 2, "on_http_request_headers", lambda: hostcalls.open_grpc_stream("web", "s", "m", stream))
-    host.during_send = lambda: host.reply(stream.token, "_on_grpc_receive_initial_metadata", 0)
+    host.during_send = lambda: host.reply(stream.grpc_token, "_on_grpc_receive_initial_metadata", 0)
     run_in(host, 3, "on_http_request_headers", lambda: stream.send(b""))
     assert seen == [2]
 
@@ -204,3 +207,140 @@ def test_new_http_context_gives_http_contexts(host: MemoryHost) -> None:
     begin()
     host.run(2, "on_http_request_headers", 1, True)
     assert [response[0] for response in host.responses] == [500]
+
+
+# What would bring Envoy down
+
+ENDINGS = {
+    "answer": lambda stream: stream.send_http_response(403),
+    "close request": lambda stream: stream.close_http_request(),
+    "close response": lambda stream: stream.close_http_response(),
+}
+
+
+@pytest.mark.parametrize("second", ENDINGS)
+@pytest.mark.parametrize("first", ENDINGS)
+def test_a_callback_ends_its_stream_once(host: MemoryHost, first: str, second: str) -> None:
+    """The second time in one callback is a MisuseError that reaches no proxy; in the next callback it is allowed."""
+    http_filter("f")(type("Stream", (HttpContext,), {}))
+    stream = begin()
+
+    def twice() -> None:
+        ENDINGS[first](stream)
+        with pytest.raises(MisuseError, match="answered or closed"):
+            ENDINGS[second](stream)
+
+    run_in(host, 2, "on_http_request_headers", twice)
+    assert len(host.calls) == 1
+    run_in(host, 2, "on_http_response_headers", lambda: ENDINGS[second](stream))
+    assert len(host.calls) == 2
+
+
+@pytest.mark.parametrize("on_error", ["deny", "continue"])
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_an_exception_after_the_end_adds_nothing(host: MemoryHost, ending: str, on_error: str) -> None:
+    """A callback that answered or closed its stream and then fails pauses it: no 500 on top of its own answer."""
+
+    def fail(stream: Any, *_: int) -> None:
+        ENDINGS[ending](stream)
+        raise LookupError
+
+    http_filter("f", on_error=on_error)(type("Stream", (HttpContext,), {"on_http_response_headers": fail}))
+    begin()
+    assert host.run(2, "on_http_response_headers", 1, True) == Action.PAUSE
+    assert len(host.calls) == 1
+    assert "LookupError" in str(host.logged[0][1])
+
+
+def test_a_streams_own_exception_resumes_nothing(host: MemoryHost) -> None:
+    """With "continue" a callback that fails has answered CONTINUE; what it had paused before goes on with that."""
+    answers = iter([Action.PAUSE])
+
+    def body(_stream: Any, _size: int, _end: bool) -> Action:
+        return next(answers)  # the second call raises StopIteration
+
+    http_filter("f", on_error="continue")(type("Stream", (HttpContext,), {"on_http_response_body": body}))
+    begin()
+    assert host.run(2, "on_http_response_body", 1, False) == Action.PAUSE
+    assert host.run(2, "on_http_response_body", 2, True) == Action.CONTINUE
+    assert host.calls == []
+
+
+def test_a_response_callback_does_not_resume_its_response(host: MemoryHost) -> None:
+    """It answers CONTINUE instead; a reply's callback may resume what it paused."""
+    http_filter("f")(type("Stream", (HttpContext,), {}))
+    stream = begin()
+    run_in(host, 2, "on_http_response_body", lambda: None)
+
+    def resume() -> None:
+        with pytest.raises(MisuseError, match=r"returning Action\.CONTINUE"):
+            stream.resume_http_response()
+
+    run_in(host, 2, "on_http_response_body", resume)
+    assert host.calls == []
+
+
+# What stands for all streams
+
+SHARED = [
+    ("request.buffer", b""),
+    ("request.headers", []),
+    ("response.trailers", []),
+    ("response.buffer", b""),
+]
+
+
+@pytest.mark.parametrize(("place", "value"), SHARED, ids=[place for place, _ in SHARED])
+def test_what_all_streams_share_cannot_be_assigned(host: MemoryHost, place: str, value: object) -> None:
+    """An assignment would change nothing in the proxy, and be seen by every other stream."""
+    message, name = place.split(".")
+    with pytest.raises(AttributeError, match="cannot be assigned"):
+        setattr(getattr(HttpContext(2), message), name, value)
+
+
+def test_properties_cannot_be_assigned() -> None:
+    """They are the proxy's."""
+    with pytest.raises(AttributeError, match="set_property"):
+        properties.request.path = "/other"
+
+
+def test_the_data_of_a_connection_cannot_be_assigned() -> None:
+    """As for bodies: `replace` is what changes it."""
+    with pytest.raises(AttributeError):
+        TcpContext(2).downstream_data = b""  # type: ignore[assignment,misc]
+
+
+# Callbacks that would never be made
+
+
+@pytest.mark.parametrize("name", ["on_http_request_header", "on_configure", "on_done"])
+def test_misspelt_callbacks_of_a_mixin(name: str) -> None:
+    """What a class inherits is looked at too, and what other SDKs call a callback."""
+    mixin = type("Mixin", (), {name: lambda *_: None})
+    made = type("Stream", (mixin, HttpContext), {})
+    with pytest.raises(TypeError, match=f"Mixin.{name}"):
+        _callbacks.check_names(made, HttpContext)
+
+
+def test_classes_that_are_made_later_are_looked_at(host: MemoryHost) -> None:
+    """A misspelt callback of a class that did not exist at the build refuses its streams."""
+
+    def new(_plugin: Any, context_id: int) -> Any:
+        return type("Late", (HttpContext,), {"on_http_request_header": lambda *_: None})(context_id)
+
+    plugin("p")(type("P", (PluginContext,), {"new_http_context": new}))
+    begin()
+    host.run(2, "on_http_request_headers", 1, True)
+    assert [response[0] for response in host.responses] == [500]
+
+
+def test_the_grpc_streams_of_a_context_end_with_it(host: MemoryHost) -> None:
+    """A server that says nothing more must not keep them, and the context, for ever."""
+    http_filter("f")(type("Stream", (HttpContext,), {}))
+    begin()
+    grpc = GrpcStream()
+    run_in(host, 2, "on_http_request_headers", lambda: hostcalls.open_grpc_stream("web", "s", "m", grpc))
+    assert host.notifies_deletes
+    host.run(2, "_on_delete")
+    assert (grpc.grpc_token, callouts.pending) == (None, {})
+    assert host.calls[-1][0] == "grpc_cancel"

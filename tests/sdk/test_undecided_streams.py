@@ -84,7 +84,7 @@ def test_a_stream_that_never_said_what_it_is(host: MemoryHost, both: Any, seen: 
     begin()
     assert host.run(2, "_on_done") is None
     host.run(2, "on_foreign_function", 1, 0)
-    host.run(2, "on_delete")
+    host.run(2, "_on_delete")
     assert not isinstance(contexts[2], KINDS)
     assert (seen, host.logged) == ([], [])
 

@@ -30,7 +30,8 @@ def prune(module: Module, absent: Iterable[Run], stand_in: str) -> Module:
     A slot of the table that held one of them holds the exported function `stand_in` if that has the same type, and
     nothing otherwise. A function that other code calls stays, whatever run it is in. The result has no names.
 
-    Raises LinkError for a name that the module does not have, or for a stand-in that it does not export.
+    Raises LinkError for a name that the module does not have, a run that ends before it begins, a stand-in that is no
+    exported function, and a module with a start function.
     """
     return _Pruned(module, absent, stand_in).module()
 
@@ -40,9 +41,12 @@ class _Pruned:
         self.source = module
         self.imported = sum(item.kind is Kind.FUNC for item in module.imports)
         self.absent = frozenset(_functions(module, absent))
-        self.stand_in = next((item.index for item in module.exports if item.name == stand_in), None)
-        if self.stand_in is None:
-            raise LinkError(f"the module does not export {stand_in!r}, which is to stand in for what is left out")
+        exported = {item.name: item.index for item in module.exports if item.kind is Kind.FUNC}
+        if stand_in not in exported:
+            raise LinkError(f"the module exports no function {stand_in!r} to stand in for what is left out")
+        if module.start is not None:
+            raise LinkError("a module with a start function cannot be pruned")
+        self.stand_in = exported[stand_in]
         self.stops: dict[int, list[Stop]] = {}
 
     def module(self) -> Module:
@@ -62,6 +66,8 @@ class _Pruned:
         )
 
     def _segment(self, segment: Element, slots: list[int | None]) -> Element:
+        if segment.declarative:  # it only says which functions the code makes references to
+            return replace(segment, functions=[self.numbers[index] for index in slots if index in self.numbers])
         return replace(segment, functions=[None if index is None else self.numbers[index] for index in slots])
 
     def _code(self, kept: list[int]) -> Iterator[Code]:
@@ -78,7 +84,10 @@ class _Pruned:
     @cached_property
     def slots(self) -> list[list[int | None]]:
         """What each element segment holds from now on, by the old indices."""
-        return [[self._slot(function) for function in segment.functions] for segment in self.source.elements]
+        return [
+            segment.functions if segment.declarative else [self._slot(function) for function in segment.functions]
+            for segment in self.source.elements
+        ]
 
     def _slot(self, function: int | None) -> int | None:
         if function not in self.absent or function is None:
@@ -107,7 +116,10 @@ class _Pruned:
 
     def _roots(self) -> Iterator[int]:
         yield from {item.index for item in self.source.exports if item.kind is Kind.FUNC}.union(
-            function for slots in self.slots for function in slots if function is not None
+            function
+            for segment, slots in zip(self.source.elements, self.slots, strict=True)
+            for function in slots
+            if function is not None and not segment.declarative
         )
 
     @cached_property
@@ -133,4 +145,6 @@ def _functions(module: Module, runs: Iterable[Run]) -> Iterator[int]:
         for name in run:
             if name not in first:
                 raise LinkError(_NAMES_MISSING.format(name))
+        if first[run[1]] < first[run[0]]:
+            raise LinkError(f"the function {run[1]!r} stands before {run[0]!r}, with which its run is to begin")
         yield from range(first[run[0]], first[run[1]] + 1)
