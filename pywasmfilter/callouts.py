@@ -8,7 +8,7 @@ to the right one. If that context is gone meanwhile, the reply is dropped.
 from __future__ import annotations
 
 from . import _abi
-from ._protobuf import field
+from ._protobuf import field, fields
 from ._serialization import decode_pairs, encode_pairs
 from ._state import EffectiveContext, contexts
 from .exceptions import HostcallError, MisuseError
@@ -95,7 +95,7 @@ class GrpcReply:
         self.status = status
         """The status code, 0 for success (`GrpcStatus`)."""
         self.details = details
-        """What the server, or the proxy, says about a failure."""
+        """What the server, or the proxy, says about a failure; in Envoy percent-encoded."""
         self.message = message
         """The serialized reply; b"" for a failure."""
 
@@ -121,8 +121,8 @@ def dispatch_grpc_call(
     full name, such as "grpc.health.v1.Health", `method` the short one. `message` is serialized bytes, or a message
     with `SerializeToString`. `timeout_milliseconds` 0 means no limit. `callback(reply)` is called once.
 
-    Allowed in every callback of a context, not while one is being created. Raises ParseFailure for an unknown cluster,
-    InternalFailure if the call failed at once (no callback comes then).
+    Allowed in every callback of a context, not while one is being created. Raises InternalFailure for an unknown
+    cluster, and if the call failed at once (no callback comes then); ValueError for no cluster at all.
     """
     callout = _callout("proxy_grpc_call", callback)
     token = _abi.host.grpc_call(
@@ -186,8 +186,8 @@ def open_grpc_stream(
 ) -> None:
     """Open a gRPC stream (`proxy_grpc_stream`); `stream` hears what comes. Arguments as for `dispatch_grpc_call`.
 
-    Allowed in every callback of a context, not while one is being created. Raises ParseFailure for an unknown cluster,
-    InternalFailure if it failed at once, MisuseError for a stream that is open already.
+    Allowed in every callback of a context, not while one is being created. Raises InternalFailure for an unknown
+    cluster, and if it failed at once; ValueError for no cluster at all; MisuseError for a stream that is open already.
     """
     if stream.grpc_token is not None:
         raise MisuseError("this gRPC stream is open already")
@@ -397,8 +397,14 @@ def _serialized(message: object) -> bytes:
 
 
 def _grpc_service(cluster: Text) -> bytes:
-    """envoy.config.core.v3.GrpcService with the cluster. A bare name would be misread if it happens to be protobuf."""
-    return cluster if isinstance(cluster, bytes) else field(1, field(1, cluster))
+    """envoy.config.core.v3.GrpcService with the cluster. A bare name would be misread if it happens to be protobuf.
+
+    Without `envoy_grpc` (1) or `google_grpc` (2) Envoy ends itself.
+    """
+    service = cluster if isinstance(cluster, bytes) else field(1, field(1, cluster))
+    if not fields(service).keys() & {1, 2}:
+        raise ValueError("a gRPC call needs the name of a cluster, or a GrpcService with a target")
+    return service
 
 
 def _pairs(map_type: MapType) -> list[tuple[str, str]]:

@@ -220,10 +220,10 @@ class HttpContext(Context):
     Such an answer passes the filter's own response callbacks too.
     """
 
-    request: Request = _REQUEST
+    request: Request
     """The request's headers, trailers and body."""
 
-    response: Response = _RESPONSE
+    response: Response
     """The response's headers, trailers and body."""
 
     _abi_streams = frozenset((StreamType.HTTP_REQUEST, StreamType.HTTP_RESPONSE))

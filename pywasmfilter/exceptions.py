@@ -94,10 +94,10 @@ _ADVICE = {
     "proxy_remove_header_map_value": _CHANGING,
     "proxy_get_buffer_bytes": (
         "a plugin's configuration can be read in on_plugin_start only (plugin_configuration keeps it); the body of a "
-        "call's response, and the arguments of a foreign function, in their own callbacks"
+        "call's response, if there is one, and the arguments of a foreign function in their own callbacks"
     ),
     "proxy_set_buffer_bytes": ("a body can be changed in its own callback and while the stream is paused from it"),
-    "proxy_set_property": "properties can be set in callbacks of a stream",
+    "proxy_set_property": "properties can be set in callbacks of a stream, unless they are declared read-only",
     "proxy_set_effective_context": "there is no context with this id any more",
     "proxy_done": "it ends a plugin whose on_plugin_done returned False",
     "proxy_http_call": "does the proxy know the cluster, and are :method, :path and :authority among the headers?",

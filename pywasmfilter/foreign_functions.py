@@ -90,7 +90,8 @@ def declare_property(
 def verify_signature(hash_function: str, public_key: Text, signature: bytes, text: Text) -> bool:
     """Whether a signature is that of `text` (`verify_signature`).
 
-    `hash_function` is "sha256" or the like, `public_key` PEM text or DER bytes.
+    `hash_function` is "sha256" or the like, `public_key` PEM text or DER bytes. False too for a key or a hash function
+    that cannot be used.
     """
     key = field(5, public_key) if isinstance(public_key, str) else field(2, public_key)
     result = call_foreign_function(
@@ -102,7 +103,7 @@ def verify_signature(hash_function: str, public_key: Text, signature: bytes, tex
 def sign(hash_function: str, private_key: Text, text: Text) -> bytes:
     """The signature of `text` (`sign`, in recent versions of Envoy).
 
-    `private_key` is PEM text or DER bytes. Raises ValueError with Envoy's explanation if it cannot be used.
+    `private_key` is PEM text, or DER bytes in PKCS #8. Raises ValueError with Envoy's explanation if it cannot be used.
     """
     key = field(4, private_key) if isinstance(private_key, str) else field(2, private_key)
     result = fields(call_foreign_function("sign", field(1, hash_function) + key + field(3, text)))

@@ -102,7 +102,8 @@ def _freeze_later_imports(not_followed: frozenset[str]) -> set[str]:
     Returns all names that import statements have.
     """
     pending = [*importer.loaded.items(), *importer.frozen.items()]
-    pending += _freeze([*_IMPORTED_BY_C, *(f"encodings.{codec}" for codec in codecs.COMMON)])
+    pending += _freeze(f"encodings.{codec}" for codec in codecs.COMMON)
+    list(_freeze(_IMPORTED_BY_C))  # not what they import in turn, in functions for rare objects
     seen: set[str] = set()
     while pending:
         name, module = pending.pop()

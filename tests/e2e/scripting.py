@@ -11,14 +11,17 @@ from __future__ import annotations
 import ast
 import base64
 import textwrap
+import time
 from typing import TYPE_CHECKING, Any
 
 from tests.e2e.client import Response, Text, request
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
-INCLUDED = ("time",)
+    from pywasmfilter_compiler.envoy.process import EnvoyProcess
+
+INCLUDED = ("dis", "time")
 """The modules that scripts may import."""
 
 
@@ -43,22 +46,32 @@ def value(response: Response) -> Any:
     return ast.literal_eval(response.body.decode())
 
 
-def evaluate(port: int, expression: str, *, before: str = "pass", **options: Any) -> Any:
-    """The value of an expression in on_http_request_headers, after the statement `before`."""
-    code = "def on_http_request_headers(self, num_headers, end_of_stream):\n"
-    code += f"    {before}\n    return self.send_http_response(200, body=repr({expression}))\n"
-    return value(run(port, code, **options))
+def evaluate(port: int, expression: str) -> Any:
+    """The value of an expression in on_http_request_headers."""
+    return value(
+        run(
+            port,
+            f"""
+            def on_http_request_headers(self, *_):
+                return self.send_http_response(200, body=repr({expression}))
+            """,
+        )
+    )
 
 
-def failure(port: int, statement: str, **options: Any) -> str:
-    """The exception of a statement in on_http_request_headers, as `Type: message`."""
-    return str(evaluate(port, "result", before=trying(statement), **options))
+def failure(port: int, expression: str) -> str:
+    """The exception of an expression in on_http_request_headers, as `Type: message`."""
+    return str(evaluate(port, f"failure(lambda: {expression})"))
 
 
-def trying(statement: str) -> str:
-    """Statements that set `result` to a statement's exception, indented for a callback."""
-    return f"""try:
-        {statement}
-        result = "no exception"
-    except Exception as error:
-        result = f"{{type(error).__name__}}: {{error}}\""""
+def logged(envoy: EnvoyProcess, beginning: str) -> list[str]:
+    """What scripts have logged so far with this beginning, without it."""
+    return [line.message.removeprefix(beginning) for line in envoy.wasm_log() if line.message.startswith(beginning)]
+
+
+def eventually(ask: Callable[[], object], wanted: object, seconds: float = 10) -> object:
+    """The answer that is wanted as soon as it comes, or else the last one."""
+    deadline = time.monotonic() + seconds
+    while (answer := ask()) != wanted and time.monotonic() < deadline:
+        pass
+    return answer

@@ -86,7 +86,7 @@ def test_out_of_its_callback(host: MemoryHost) -> None:
 def test_the_reply_of_a_call_out_of_its_callback(host: MemoryHost) -> None:
     """What belongs to a reply is NotFound elsewhere, and can never be changed."""
     buffer = Buffer(BufferType.HTTP_CALL_RESPONSE_BODY)
-    with pytest.raises(NotFound, match="the body of a call's response, and"):
+    with pytest.raises(NotFound, match="the body of a call's response, if"):
         buffer.read()
     host.buffers[BufferType.HTTP_CALL_RESPONSE_BODY] = b"reply"
     with pytest.raises(BadArgument):

@@ -2,7 +2,7 @@
 
 The configuration of a plugin is such a script, for the plugin itself (`on_tick(self)`) and for its streams
 (`on_http_request_headers(self, num_headers, end_of_stream)`). A request that brings one of its own, Base64-encoded in
-the header `x-script`, has that one instead. The names of `pywasmfilter` are there without an import.
+the header `x-script`, has that one instead. The names of `pywasmfilter` are there without an import, and `NAMES`.
 """
 
 from __future__ import annotations
@@ -19,10 +19,20 @@ from pywasmfilter import HttpContext, PluginContext, TcpContext, VMContext, _sta
 shared: dict[str, Any] = {}
 """What scripts of one VM know of each other."""
 
+
+def failure(function: Callable[..., object], *arguments: object) -> str:
+    """The exception that a call raises, as `Type: message`."""
+    try:
+        return f"no exception, but {function(*arguments)!r}"
+    except Exception as error:  # noqa: BLE001  # it is the answer
+        return f"{type(error).__name__}: {error}"
+
+
 NAMES = {name: getattr(pywasmfilter, name) for name in pywasmfilter.__all__} | {
     "shared": shared,
     "callouts": callouts,
     "contexts": _state.contexts,
+    "failure": failure,
     "gc": gc,
     "json": json,
 }
