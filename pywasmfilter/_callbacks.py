@@ -99,7 +99,7 @@ notifies_deletes = False
 def late(cls: type[Any]) -> set[str]:
     """The callbacks of a class that came into being after the build, and that the proxy will not make."""
     found = of_class(cls) - exported
-    if not notifies_deletes and cls.on_delete is not Context.on_delete:
+    if issubclass(cls, Context) and cls.on_delete is not Context.on_delete and not notifies_deletes:
         found.add("on_delete")
     return found
 

@@ -190,7 +190,10 @@ def _first_stream(plugin: PluginContext, context_id: int) -> object:
     elif not makes_http and plugin.http_context is None:
         factory = plugin.new_tcp_context if makes_tcp else plugin.tcp_context or plugin.new_tcp_context
     else:
-        factory = lambda stream_id: _UndecidedStream(plugin, stream_id)  # noqa: E731
+
+        def factory(stream_id: int) -> object:
+            return _UndecidedStream(plugin, stream_id)
+
     plugin._abi_new_stream = factory  # noqa: SLF001
     return factory(context_id)
 

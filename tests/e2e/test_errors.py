@@ -195,9 +195,13 @@ def test_answers_of_other_callbacks_do_not_matter(plugins: Plugins) -> None:
 @pytest.mark.parametrize(
     ("plugin", "place", "error"),
     [
-        ("init", "new_http_context", "ValueError: in __init__"),
+        ("init", "AtInit()", "ValueError: in __init__"),
         ("new", "new_http_context", "SystemExit: in new_http_context"),
-        ("new-wrong", "new_http_context", "TypeError: new_http_context returned 'a text', not an HttpContext"),
+        (
+            "new-wrong",
+            "new_http_context",
+            "TypeError: new_http_context and new_tcp_context return a context or None, not 'a text'",
+        ),
     ],
 )
 def test_stream_without_context_is_denied(plugins: Plugins, plugin: str, place: str, error: str) -> None:

@@ -344,3 +344,12 @@ def test_the_grpc_streams_of_a_context_end_with_it(host: MemoryHost) -> None:
     host.run(2, "_on_delete")
     assert (grpc.grpc_token, callouts.pending) == (None, {})
     assert host.calls[-1][0] == "grpc_cancel"
+
+
+def test_undecided_streams_of_a_built_module(host: MemoryHost, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a module, where late classes are refused, a plugin that serves HTTP and TCP has its streams all the same."""
+    monkeypatch.setattr(_callbacks, "exported", frozenset(["proxy_on_request_headers"]))
+    both(type("Stream", (HttpContext,), {"on_http_request_headers": lambda self, *_: self.send_http_response(204)}))
+    begin()
+    host.run(2, "on_http_request_headers", 1, True)
+    assert [response[0] for response in host.responses] == [204]
