@@ -66,6 +66,9 @@ class Context:
     _abi_ended = -1
     """The host's call in which this HTTP stream was answered or closed; Envoy breaks down at a second time in one."""
 
+    _abi_over = False
+    """Whether the stream's last callbacks have come."""
+
     _abi_grpc_streams: set[GrpcStream] | None = None
     """The open gRPC streams of the context, if there are any."""
 
@@ -79,6 +82,7 @@ class Context:
         """The context is gone for the proxy (`proxy_on_delete`). Nothing comes after it."""
 
     def _on_delete(self) -> None:
+        self._abi_over = True
         if self._abi_grpc_streams:
             callouts.cancel_all(self._abi_grpc_streams)
         self.on_delete()
@@ -311,6 +315,7 @@ class HttpContext(Context):
         """A stream cannot put off its end; the host ignores the answer."""
 
     def _on_log(self) -> None:
+        self._abi_over = True
         self.on_http_stream_done()
 
 

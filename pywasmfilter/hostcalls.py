@@ -184,12 +184,13 @@ def continue_stream(stream_type: StreamType) -> None:
     """Let a paused stream go on (`proxy_continue_stream`), once the running callback has returned.
 
     Change headers before, not after. Allowed in callbacks of a stream, and in others after `set_effective_context`;
-    MisuseError elsewhere, and for a response that no callback has paused. Envoy has no way to continue UPSTREAM:
-    Unimplemented.
+    MisuseError elsewhere, for what no callback has paused, and in the callback itself that pauses: it answers CONTINUE
+    instead. Envoy has no way to continue UPSTREAM: Unimplemented.
     """
+    stream_type = StreamType(stream_type)
     context = _check_stream("proxy_continue_stream", stream_type)
-    if context is not None and stream_type == StreamType.HTTP_RESPONSE:
-        _check_response_waits(context)
+    if context is not None and stream_type != StreamType.UPSTREAM:
+        _check_paused(context, stream_type)
     _abi.host.continue_stream(stream_type)
 
 
@@ -214,24 +215,31 @@ def _check_stream(function: str, stream_type: StreamType) -> Any:
     return context
 
 
-# Envoy 1.40 breaks down where the following raise MisuseError.
+# Envoy 1.40 breaks down, or sends a message twice, where the following raise MisuseError.
 
 
-def _check_response_waits(context: Any) -> None:
-    if not context._abi_paused & 1 << StreamType.HTTP_RESPONSE:  # noqa: SLF001
-        raise MisuseError("the response is not paused: no response callback of this stream has answered PAUSE")
-    if _abi.host.get_running_stream() == StreamType.HTTP_RESPONSE:
-        raise MisuseError("a response callback lets its response go on by returning Action.CONTINUE")
+def _check_paused(context: Any, stream_type: StreamType) -> None:
+    _check_not_over(context)
+    if _abi.host.get_running_stream() == stream_type:
+        raise MisuseError("a callback lets its own stream go on by returning Action.CONTINUE")
+    if not context._abi_paused & 1 << stream_type:  # noqa: SLF001
+        raise MisuseError(f"{stream_type.name} is not paused: no callback for it has answered PAUSE")
 
 
 def _end(context: Any, stream_type: StreamType) -> None:
     """An HTTP stream is about to be answered or closed, which a callback can do once."""
     if context is None or stream_type > StreamType.HTTP_RESPONSE:
         return
+    _check_not_over(context)
     number = _abi.host.get_call_number()
     if context._abi_ended == number:  # noqa: SLF001
         raise MisuseError("this callback has answered or closed the stream already")
     context._abi_ended = number  # noqa: SLF001
+
+
+def _check_not_over(context: Any) -> None:
+    if context._abi_over:  # noqa: SLF001
+        raise MisuseError("the stream is over: nothing can be done with it in its last callbacks")
 
 
 def resume_http_request() -> None:

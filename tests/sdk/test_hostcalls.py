@@ -57,7 +57,7 @@ def test_streams_of_every_type(host: MemoryHost, function: str, stream_type: int
 
 def test_effective_context(host: MemoryHost) -> None:
     """Calls act on the context that was set; the `with` block turns back at its end, also after an exception."""
-    http_filter("f")(type("Stream", (HttpContext,), {}))
+    http_filter("f")(type("Stream", (HttpContext,), {"_abi_paused": 1}))
     begin(2)
     begin(3)
     host.running = (2, 2)

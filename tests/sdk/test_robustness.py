@@ -353,3 +353,36 @@ def test_undecided_streams_of_a_built_module(host: MemoryHost, monkeypatch: pyte
     begin()
     host.run(2, "on_http_request_headers", 1, True)
     assert [response[0] for response in host.responses] == [204]
+
+
+@pytest.mark.parametrize("method", ["_on_log", "_on_delete"])
+@pytest.mark.parametrize("action", [*ENDINGS, "resume"])
+def test_nothing_is_done_with_a_stream_that_is_over(host: MemoryHost, method: str, action: str) -> None:
+    """In on_http_stream_done and on_delete a stream can be neither answered, nor closed, nor resumed."""
+    errors: list[str] = []
+
+    def last(stream: Any) -> None:
+        try:
+            (stream.resume_http_request if action == "resume" else lambda: ENDINGS[action](stream))()
+        except MisuseError as error:
+            errors.append(str(error))
+
+    http_filter("f")(type("Stream", (HttpContext,), {"on_http_stream_done": last, "on_delete": last}))
+    begin()
+    run_in(host, 2, "on_http_request_headers", lambda: None)
+    host.run(2, method)
+    assert (len(errors), host.calls) == (1, [])
+    assert "the stream is over" in errors[0]
+
+
+def test_a_request_callback_does_not_resume_its_request(host: MemoryHost) -> None:
+    """Envoy would send the request twice."""
+    http_filter("f")(type("Stream", (HttpContext,), {}))
+    stream = begin()
+
+    def resume() -> None:
+        with pytest.raises(MisuseError, match=r"returning Action\.CONTINUE"):
+            stream.resume_http_request()
+
+    run_in(host, 2, "on_http_request_headers", resume)
+    assert host.calls == []
