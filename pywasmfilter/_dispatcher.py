@@ -216,16 +216,12 @@ def _property(path: bytes) -> str:
     return (_abi.host.get_property(path) or b"").decode("utf-8", "replace")
 
 
-class _Refused:
+class _Refused(Context):
     """What needs no answer from a context that could not be created."""
 
     context_id = 0
-    _abi_paused = 0
-    _abi_streams: frozenset[int] = frozenset()
 
     def _on_log(self) -> None: ...
-    def _on_delete(self) -> None: ...
-    def on_foreign_function(self, function_id: int, arguments_size: int) -> None: ...
 
     def _on_done(self) -> bool:
         return True
