@@ -11,7 +11,7 @@ from pywasmfilter_compiler import BuildResult, UsageError, build, inspect
 from pywasmfilter_compiler.hosts import ABI_FUNCTIONS, AbiVersion
 
 FILTER = """
-from pywasmfilter import HttpContext, hostcalls, http_filter
+from pywasmfilter import Action, HttpContext, hostcalls, http_filter
 from pywasmfilter.exceptions import Unimplemented
 
 
@@ -20,15 +20,17 @@ class Every(HttpContext):
     def on_http_request_headers(self, num_headers, end_of_stream):
         if end_of_stream:
             raise AssertionError
+        return Action.PAUSE
+
+    def on_http_request_body(self, body_size, end_of_stream): ...
+    def on_http_request_trailers(self, num_trailers): ...
+    def on_http_response_headers(self, num_headers, end_of_stream):
         hostcalls.resume_http_request()
         try:
             hostcalls.get_log_level()
         except Unimplemented:
             hostcalls.set_tick_period_milliseconds(1)
 
-    def on_http_request_body(self, body_size, end_of_stream): ...
-    def on_http_request_trailers(self, num_trailers): ...
-    def on_http_response_headers(self, num_headers, end_of_stream): ...
     def on_http_response_body(self, body_size, end_of_stream): ...
     def on_http_response_trailers(self, num_trailers): ...
     def on_http_stream_done(self): ...
@@ -121,8 +123,10 @@ def test_what_a_version_lacks_is_unimplemented(built: BuildResult) -> None:
     assert exports["proxy_on_vm_start"](store, 1, 0)
     assert exports["proxy_on_configure"](store, 1, 0)
     exports["proxy_on_context_create"](store, 2, 1)
+    end_of_stream = [] if built.abi == "0.1.0" else [0]
+    assert exports["proxy_on_request_headers"](store, 2, 1, *end_of_stream) == 1
     called.clear()
-    assert exports["proxy_on_request_headers"](store, 2, 1, *([] if built.abi == "0.1.0" else [0])) == 0
+    assert exports["proxy_on_response_headers"](store, 2, 1, *end_of_stream) == 0
     assert (
         called
         == {
