@@ -117,7 +117,7 @@ def _import(
     """Import the filters in the image. Raises FilterError if that fails, or if one of them registers no plugin."""
     sdk = Folder(runtime_image.sdk_folder().parent, SITE_PACKAGES, only="pywasmfilter")
     folders = list(dict.fromkeys(entry.root for entry in entries))
-    sources = Sources([sdk, image.standard_library, *installed_roots()], folders)
+    sources = Sources([sdk, image.standard_library, *installed_roots()], folders, left_out="pywasmfilter.testing")
     names = import_names(entries, sources)
     request = snapshot.Request(image.abi, names, include)
     try:

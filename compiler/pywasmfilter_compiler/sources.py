@@ -120,13 +120,14 @@ class Place(NamedTuple):
 class Sources:
     """Finds modules for the filters in `folders`: in the filter's own folder, then in `roots`, in order.
 
-    `aliases` gives files that are known under another module name. `paths` remembers the file of each origin that was
+    `aliases` gives files that are known under another module name, `left_out` a package that no filter has. `paths` remembers the file of each origin that was
     found on disk, in the order in which they were first asked for.
     """
 
     roots: list[Root]
     folders: list[Folder] = field(default_factory=list)
     aliases: dict[str, Place] = field(default_factory=dict)
+    left_out: str = ""
     paths: dict[str, Path] = field(default_factory=dict)
 
     def find(self, name: str) -> Source:
@@ -144,6 +145,8 @@ class Sources:
 
     def places(self, name: str) -> list[Place]:
         """Where the filters find a module: nowhere, or in one place, or in several if their folders disagree."""
+        if self.left_out and f"{name}.".startswith(f"{self.left_out}."):
+            return []
         views = [[folder, *self.roots] for folder in self.folders] or [self.roots]
         places = list(dict.fromkeys(place for place in map(partial(_locate, name), views) if place))
         # Folders that hold no module of this name are no reason to refuse one; submodules are looked for in all.

@@ -1,0 +1,40 @@
+"""Test filters without a proxy: a host that behaves as Envoy does, for a filter as plain Python and as a module.
+
+    from pywasmfilter.testing import Host, Response
+
+    def test_denies(host: Host) -> None:
+        assert host.request("GET", "/", headers={"x-api-key": "no"}).status == 403
+
+`host` is a fixture of the pytest plugin that comes with the package. docs/testing.md says more.
+"""
+
+from .calls import GrpcCall, GrpcError, HttpCall
+from .host import Body, Host
+from .messages import Headers, LocalResponse, Message, Request, Response
+from .plugin import Plugin, Refused
+from .proxy import LogLine, Metric
+from .streams import HttpStream, TcpStream, Unfinished
+from .trace import Callback, HostCall, Trace
+
+__all__ = [
+    "Body",
+    "Callback",
+    "GrpcCall",
+    "GrpcError",
+    "Headers",
+    "Host",
+    "HostCall",
+    "HttpCall",
+    "HttpStream",
+    "LocalResponse",
+    "LogLine",
+    "Message",
+    "Metric",
+    "Plugin",
+    "Refused",
+    "Request",
+    "Response",
+    "TcpStream",
+    "Trace",
+    "Unfinished",
+]

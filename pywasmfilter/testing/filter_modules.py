@@ -1,0 +1,100 @@
+"""The modules of a filter under a plain Python: each VM has its own copy of those that are in the filter's folder."""
+
+from __future__ import annotations
+
+import importlib.machinery
+import importlib.util
+import sys
+from collections.abc import Iterable, Sequence
+from importlib.abc import MetaPathFinder
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Final
+
+from pywasmfilter_compiler.entries import Entry, find_entries
+
+_INSTALLED: Final = ("site-packages", "dist-packages")
+
+
+class FilterModules(MetaPathFinder):
+    """The filters at some paths, and what they import of their folders. Raises the compiler's errors for bad paths."""
+
+    def __init__(self, paths: Sequence[Path]) -> None:
+        self._entries = find_entries(paths)
+        self._roots = list(dict.fromkeys(str(entry.root.path) for entry in self._entries))
+        self._modules: dict[str, ModuleType] = {}
+        self._hidden: dict[str, ModuleType] = {}
+        self._found: list[str] = []
+        self._depth = 0
+
+    @property
+    def name(self) -> str:
+        """The paths, for messages."""
+        return ", ".join(str(entry.path) for entry in self._entries)
+
+    def load(self) -> None:
+        """Import the filters; raises what they raise. What the test has imported of their folders is out of sight."""
+        self._hide(name for name, module in sys.modules.items() if self._is_here(module))
+        for number, entry in enumerate(self._entries):
+            name = _module_name(entry)
+            if name in self._modules or name in sys.stdlib_module_names:
+                name = f"filter_{number}_{name}"
+            spec = importlib.util.spec_from_file_location(name, entry.file)
+            if spec is None or spec.loader is None:
+                raise ImportError(f"{entry.file} is no module")
+            module = sys.modules[name] = importlib.util.module_from_spec(spec)
+            self._modules[name] = module
+            spec.loader.exec_module(module)
+
+    def owns(self, name: str) -> bool:
+        """Whether a module is one of this copy."""
+        return name in self._modules
+
+    def uses(self, name: str) -> bool:
+        """Whether a module of another place was imported by one of these."""
+        module = sys.modules.get(name)
+        return any(value is module for own in self._modules.values() for value in vars(own).values())
+
+    def enter(self) -> None:
+        """Imports give the modules of this copy from now on."""
+        self._depth += 1
+        if self._depth == 1:
+            self._hide(name for name in self._modules if name in sys.modules)
+            sys.modules.update(self._modules)
+            sys.meta_path.insert(0, self)
+
+    def leave(self) -> None:
+        """Imports give what they did before."""
+        self._depth -= 1
+        if self._depth == 0:
+            sys.meta_path.remove(self)
+            self._modules = {
+                name: sys.modules.pop(name) for name in [*self._modules, *self._found] if name in sys.modules
+            }
+            self._found.clear()
+            sys.modules.update(self._hidden)
+            self._hidden.clear()
+
+    def _hide(self, names: Iterable[str]) -> None:
+        for name in list(names):
+            self._hidden[name] = sys.modules.pop(name)
+
+    def _is_here(self, module: ModuleType) -> bool:
+        file = getattr(module, "__file__", None)
+        return isinstance(file, str) and any(_is_below(file, root) for root in self._roots)
+
+    def find_spec(self, name: str, path: Any = None, _target: object = None) -> importlib.machinery.ModuleSpec | None:
+        """A module of the filter's folder, in front of all others."""
+        spec = importlib.machinery.PathFinder.find_spec(name, path or self._roots)
+        if spec is None or spec.origin is None or not any(_is_below(spec.origin, root) for root in self._roots):
+            return None
+        self._found.append(name)
+        return spec
+
+
+def _module_name(entry: Entry) -> str:
+    return entry.relative.removesuffix(".py").removesuffix("/__init__")
+
+
+def _is_below(file: str, root: str) -> bool:
+    return file.startswith(f"{root}/") and not any(part in file[len(root) :] for part in _INSTALLED)

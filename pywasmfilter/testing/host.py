@@ -1,0 +1,205 @@
+"""A Proxy-Wasm host for tests, which behaves as Envoy does and keeps everything in memory.
+
+    host = Host("filter.py", configuration={"required_keys": ["id"]})
+    stream = host.request("GET", "/", headers={"x-api-key": "no"})
+    assert stream.status == 403
+    assert host.logged("no key")
+
+The filter runs in one of two bodies: "python", as plain Python in this process, or "wasm", built and compiled, in
+wasmtime. A path that ends in `.wasm` is a module that is built already, whoever compiled it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias, get_args
+
+from .messages import BodyLike, HeadersLike, Text
+from .modules import built_module
+from .plugin import Plugin
+from .properties import Properties
+from .proxy import Proxy
+from .python_guest import PythonGuest
+from .streams import HttpStream, TcpStream, Upstream
+from .vm import VM, configuration_bytes
+
+if TYPE_CHECKING:
+    from .calls import GrpcCall, HttpCall
+
+Body: TypeAlias = Literal["python", "wasm"]
+StrPath: TypeAlias = str | os.PathLike[str]
+Configuration: TypeAlias = Text | Mapping[str, Any] | list[Any] | None
+
+BODIES: tuple[Body, ...] = get_args(Body)
+
+
+class Host(Proxy):
+    """A host with one plugin, which is started, and room for more (`start`).
+
+    `plugin` says which plugin of the module, as Envoy's `root_id` does; not needed if there is one. Configurations are
+    bytes, text, or what becomes JSON. Raises `Refused` if the plugin does not start. Close the host, or use it in a
+    `with` block, to let plugins hear of the end.
+    """
+
+    def __init__(
+        self,
+        filter: StrPath | Sequence[StrPath],  # noqa: A002  # that is what it is
+        *,
+        body: Body = "python",
+        plugin: str = "",
+        configuration: Configuration = None,
+        vm_id: str = "",
+        vm_configuration: Configuration = None,
+        environment: Mapping[str, str] | None = None,
+        upstream: Upstream | None = None,
+    ) -> None:
+        super().__init__()
+        if body not in BODIES:
+            raise ValueError(f"the body is one of {BODIES}, not {body!r}")
+        self.body = body
+        self.properties = Properties({"source.address": "127.0.0.1:50000", "destination.address": "127.0.0.1:10000"})
+        """Properties that all plugins and streams have; see `properties`."""
+        self.plugins: list[Plugin] = []
+        self._vms: dict[Any, VM] = {}
+        self.plugin = self.start(
+            filter,
+            plugin=plugin,
+            configuration=configuration,
+            vm_id=vm_id,
+            vm_configuration=vm_configuration,
+            environment=environment,
+            upstream=upstream,
+        )
+        """The first plugin, to which the host's own methods belong."""
+
+    def start(
+        self,
+        filter: StrPath | Sequence[StrPath],  # noqa: A002
+        *,
+        plugin: str = "",
+        configuration: Configuration = None,
+        vm_id: str = "",
+        vm_configuration: Configuration = None,
+        environment: Mapping[str, str] | None = None,
+        upstream: Upstream | None = None,
+        new_vm: bool = False,
+    ) -> Plugin:
+        """Start another plugin. As in Envoy, those with equal filter, `vm_id` and VM configuration share a VM.
+
+        With `new_vm` it gets one of its own, as it does on another worker.
+        """
+        paths = [Path(path) for path in ([filter] if isinstance(filter, str | os.PathLike) else filter)]
+        settings = configuration_bytes(vm_configuration)
+        key = tuple(path.resolve() for path in paths), vm_id, settings, tuple(sorted((environment or {}).items()))
+        if new_vm or key not in self._vms:
+            self._vms[key] = self._new_vm(paths, vm_id, settings, environment or {})
+        vm = self._vms[key]
+        started = vm.start_plugin(plugin, configuration_bytes(configuration), self.properties)
+        if upstream is not None:
+            started.upstream = upstream
+        self.plugins.append(started)
+        return started
+
+    def _new_vm(self, paths: list[Path], vm_id: str, vm_configuration: bytes, environment: Mapping[str, str]) -> VM:
+        options: dict[str, Any] = {
+            "vm_id": vm_id,
+            "vm_configuration": vm_configuration,
+            "environment": environment,
+        }
+        is_built = [path.suffix == ".wasm" for path in paths]
+        if self.body == "python" and not any(is_built):
+            return VM(self, partial(PythonGuest, paths), **options)
+        from .wasm_guest import WasmGuest, module_abi  # noqa: PLC0415  # wasmtime is not needed for plain Python
+
+        module = paths[0] if is_built == [True] else built_module(tuple(paths))
+        return VM(self, partial(WasmGuest, module), abi=module_abi(module), **options)
+
+    # Traffic through the first plugin
+
+    def request(
+        self,
+        method: str = "GET",
+        path: Text = "/",
+        headers: HeadersLike = (),
+        body: BodyLike = b"",
+        trailers: HeadersLike = (),
+        *,
+        authority: str = "test.local",
+        json: object = None,
+        upstream: Upstream | None = None,
+    ) -> HttpStream:
+        """Send a request, and see it through as far as the filter lets it go; see `Plugin.request`."""
+        return self.plugin.request(
+            method, path, headers, body, trailers, authority=authority, json=json, upstream=upstream
+        )
+
+    def open_http(self, upstream: Upstream | None = None) -> HttpStream:
+        """A stream whose request the test sends piece by piece; see `Plugin.open_http`."""
+        return self.plugin.open_http(upstream)
+
+    def connect(self) -> TcpStream:
+        """Open a TCP connection; see `Plugin.connect`."""
+        return self.plugin.connect()
+
+    def tick(self) -> None:
+        """Let the plugin's tick come now; see `Plugin.tick`. `advance` lets those come that are due."""
+        self.plugin.tick()
+
+    @property
+    def upstream(self) -> Upstream:
+        """What answers the requests that pass; see `Plugin`."""
+        return self.plugin.upstream
+
+    @upstream.setter
+    def upstream(self, upstream: Upstream) -> None:
+        self.plugin.upstream = upstream
+
+    # What happened
+
+    @property
+    def http_calls(self) -> list[HttpCall]:
+        """The HTTP calls that filters wait for."""
+        return [call for call in self.clusters.http_calls if call.open]
+
+    @property
+    def grpc_calls(self) -> list[GrpcCall]:
+        """The gRPC calls and streams that are open."""
+        return list(self.clusters.grpc_calls.values())
+
+    @property
+    def shared_data(self) -> dict[bytes, bytes]:
+        """The shared data of the first plugin's VMs."""
+        return {key: value for key, (value, _) in self.shared(self.plugin.vm.vm_id).items()}
+
+    @property
+    def messages(self) -> list[str]:
+        """What was logged, without the levels."""
+        return [line.message for line in self.log]
+
+    def logged(self, text: str) -> bool:
+        """Whether some message has a text in it."""
+        return any(text in message for message in self.messages)
+
+    # The end
+
+    def close(self) -> None:
+        """Shut all plugins down, and let go of their VMs. Nothing happens the second time."""
+        for plugin in self.plugins:
+            if not plugin.deleted:
+                plugin.shut_down()
+        self.plugins = []
+        for vm in self._vms.values():
+            vm.guest.close()
+        self._vms = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<Host {self.body}: {self.plugins}>"
