@@ -21,6 +21,12 @@ from pywasmfilter_compiler.wasm.module import I32, I64, FuncType, Kind
 
 import pywasmfilter
 from pywasmfilter import HttpContext, PluginContext, TcpContext, _callbacks, _dispatcher, exceptions, hostcalls
+from pywasmfilter.testing import python_guest
+from pywasmfilter.testing.abi import Shape
+from pywasmfilter.testing.functions import HostFunctions
+from pywasmfilter.testing.proxy import Proxy
+from pywasmfilter.testing.python_host import PythonHost
+from pywasmfilter.testing.vm import VM
 from tests.sdk.conftest import MemoryHost
 
 ROOT = Path(__file__).parents[1]
@@ -376,10 +382,22 @@ def test_the_proxy_in_memory_is_a_whole_one() -> None:
         assert list(inspect.signature(getattr(MemoryHost(), name)).parameters) == parameters, name
 
 
+def test_plain_python_stands_where_the_shim_does() -> None:
+    """The emulated host answers the SDK under plain Python with the same methods, and calls the same of contexts."""
+    no_guest: Any = None
+    host = PythonHost(VM(Proxy(), lambda _: no_guest))
+    for name, parameters in host_methods().items():
+        assert callable(getattr(host, name)), name
+        function = getattr(HostFunctions, f"proxy_{name}", None)
+        assert function is None or len(Shape.of(function).parameters) == len(parameters), name
+    of_contexts = {f"proxy_on_{name}": row.method for name, row in CALLBACKS.items() if row.kinds}
+    assert of_contexts == {"proxy_on_delete": "_on_delete", **python_guest._METHODS}
+
+
 def used_methods() -> dict[str, set[str]]:
     """The methods of the host that each file of the SDK calls."""
     used: dict[str, set[str]] = {}
-    for path in SDK.glob("**/*.py"):
+    for path in (path for path in SDK.glob("**/*.py") if "testing" not in path.parts):
         used[path.stem] = set(re.findall(r"_abi\.host\.(\w+)", path.read_text(encoding="utf-8")))
     return used
 
@@ -419,8 +437,8 @@ def test_advice_is_of_real_functions() -> None:
     assert exceptions._ADVICE.keys() - FUNCTIONS.keys() == set()
 
 
-NO_NAMES = {"proxy_wasm", "proxy_wasm_abi"}
-"""A file of the shim, and the ABI itself."""
+NO_NAMES = {"proxy_wasm", "proxy_wasm_abi", "proxy_on_memory_allocate"}
+"""A file of the shim, the ABI itself, and an allocator that other SDKs export."""
 
 
 @pytest.mark.parametrize("folder", [SDK, SHIM, ROOT / "docs"], ids=lambda folder: folder.name)

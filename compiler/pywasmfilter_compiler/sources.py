@@ -120,8 +120,8 @@ class Place(NamedTuple):
 class Sources:
     """Finds modules for the filters in `folders`: in the filter's own folder, then in `roots`, in order.
 
-    `aliases` gives files that are known under another module name, `left_out` a package that no filter has. `paths` remembers the file of each origin that was
-    found on disk, in the order in which they were first asked for.
+    `aliases` gives files that are known under another module name, `left_out` names a package that no filter has.
+    `paths` remembers the file of each origin that was found on disk, in the order in which they were first asked for.
     """
 
     roots: list[Root]

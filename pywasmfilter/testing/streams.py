@@ -379,7 +379,7 @@ class Direction:
         self._maps: dict[int, Pairs] = {}
         self._shown: set[int] = set()
         self._stream = stream
-        self._callback = "proxy_on_response" if stream_type else "proxy_on_request"
+        self._callback = f"proxy_on_{'response' if stream_type else 'request'}"
         self._then = then
         self._steps: deque[_Step] = deque()
         self._ends_after: bool | None = None  # what is held back: None nothing, else whether it is the last of it

@@ -110,6 +110,7 @@ class VM(HostFunctions):
         """
         if callback not in self.guest.callbacks:
             return 0
+        arguments = tuple(map(int, arguments))  # of enumerations only the numbers, as they pass the ABI
         saved = self._context, self._effective_context
         self._context = self._effective_context = context_id
         self._depth += 1

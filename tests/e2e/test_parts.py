@@ -14,8 +14,7 @@ from typing import NamedTuple
 import pytest
 from pywasmfilter_compiler import BuildResult, build, parts
 
-from tests.e2e.hosts.streams import Message
-from tests.e2e.hosts.wasmtime_host import WasmtimeHost
+from pywasmfilter.testing import Host
 from tests.e2e.probing import encoded
 
 EVALUATES = """
@@ -95,14 +94,14 @@ class Filter:
 
     def __init__(self, result: BuildResult) -> None:
         self.size = result.size
-        self._host = WasmtimeHost(result.path)
+        self._host = Host(result.path)
 
     def value(self, expression: str, *, before: str = "pass") -> object:
         """The value of an expression in a request, after some statements; "Type: message" for an exception."""
         code = encoded(f"{before}\nresult = {expression}")
-        stream = self._host.http(Message([(b":method", b"GET"), (b":path", b"/"), (b"x-code", code)]))
-        assert stream.response.passed.header(b":status") == [b"200"]
-        return ast.literal_eval(stream.response.passed.body.decode())
+        stream = self._host.request(headers={"x-code": code})
+        assert stream.status == 200
+        return ast.literal_eval(stream.text)
 
 
 def built(folder: Path, *, top: str = "pass", method: str = "pass", include: tuple[str, ...] = ()) -> Filter:

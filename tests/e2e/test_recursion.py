@@ -7,6 +7,7 @@ as much linear stack, and wasmtime with less native stack than it has. What was 
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,10 +15,12 @@ import pytest
 from pywasmfilter_compiler import build, runtime_image
 from pywasmfilter_compiler.envoy.run import serve
 
+from pywasmfilter.testing.properties import Properties
+from pywasmfilter.testing.proxy import Proxy
+from pywasmfilter.testing.vm import VM
+from pywasmfilter.testing.wasm_guest import WasmGuest
 from tests.e2e.client import request
 from tests.e2e.conftest import FILTERS, FilterBuilder
-from tests.e2e.hosts.streams import Message
-from tests.e2e.hosts.wasmtime_host import WasmtimeHost
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -54,8 +57,9 @@ def test_wasmtime_has_room(build_filter: FilterBuilder) -> None:
 
 def with_little_stack(module: Path) -> Callable[[str], str]:
     """A function that gets a path of the filter, in wasmtime."""
-    host = WasmtimeHost(module, native_stack=NATIVE_STACK)
-    return lambda path: host.http(Message([(b":path", path.encode())])).response.passed.body.decode()
+    vm = VM(Proxy(), partial(WasmGuest, module, native_stack=NATIVE_STACK))
+    plugin = vm.start_plugin("", b"", Properties({}))
+    return lambda path: plugin.request("GET", path).text
 
 
 def check(found: dict[str, str]) -> None:

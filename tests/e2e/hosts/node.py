@@ -10,7 +10,7 @@ from importlib.metadata import files
 from pathlib import Path
 from typing import Any, Final
 
-from .streams import Message
+from pywasmfilter.testing import Message
 
 _HOST: Final = Path(__file__).with_name("proxy_wasm_host.mjs")
 _TIMEOUT: Final = 120.0
@@ -43,7 +43,7 @@ def _node() -> Path:
 
 def _document(message: Message) -> dict[str, Any]:
     return {
-        "headers": [[name.decode("latin-1"), value.decode("latin-1")] for name, value in message.headers],
+        "headers": [[name.decode("latin-1"), value.decode("latin-1")] for name, value in message.headers.raw],
         "chunks": [chunk.decode("latin-1") for chunk in message.chunks],
-        "trailers": [[name.decode("latin-1"), value.decode("latin-1")] for name, value in message.trailers],
+        "trailers": [[name.decode("latin-1"), value.decode("latin-1")] for name, value in message.trailers.raw],
     }
