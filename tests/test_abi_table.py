@@ -390,7 +390,7 @@ def test_plain_python_stands_where_the_shim_does() -> None:
         assert callable(getattr(host, name)), name
         function = getattr(HostFunctions, f"proxy_{name}", None)
         assert function is None or len(Shape.of(function).parameters) == len(parameters), name
-    of_contexts = {f"proxy_on_{name}": row.method for name, row in CALLBACKS.items() if row.kinds}
+    of_contexts = {name: row.method for name, row in CALLBACKS.items() if row.kinds}
     assert of_contexts == {"proxy_on_delete": "_on_delete", **python_guest._METHODS}
 
 

@@ -8,13 +8,19 @@
 `host` is a fixture of the pytest plugin that comes with the package. docs/testing.md says more.
 """
 
-from .calls import GrpcCall, GrpcError, HttpCall
-from .host import Body, Host
-from .messages import Headers, LocalResponse, Message, Request, Response
-from .plugin import Plugin, Refused
-from .proxy import LogLine, Metric
-from .streams import HttpStream, TcpStream, Unfinished
-from .trace import Callback, HostCall, Trace
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .calls import GrpcCall, GrpcError, HttpCall
+    from .host import Body, Host
+    from .messages import Headers, LocalResponse, Message, Request, Response
+    from .plugin import Plugin, Refused
+    from .proxy import LogLine, Metric
+    from .streams import HttpStream, TcpStream, Unfinished
+    from .trace import Callback, HostCall, Trace
 
 __all__ = [
     "Body",
@@ -38,3 +44,21 @@ __all__ = [
     "Trace",
     "Unfinished",
 ]
+
+# Loaded when first asked for: pytest loads the plugin in this package in every environment that has it.
+_HOMES = {
+    "calls": ("GrpcCall", "GrpcError", "HttpCall"),
+    "host": ("Body", "Host"),
+    "messages": ("Headers", "LocalResponse", "Message", "Request", "Response"),
+    "plugin": ("Plugin", "Refused"),
+    "proxy": ("LogLine", "Metric"),
+    "streams": ("HttpStream", "TcpStream", "Unfinished"),
+    "trace": ("Callback", "HostCall", "Trace"),
+}
+
+
+def __getattr__(name: str) -> object:
+    for home, names in _HOMES.items():
+        if name in names:
+            return getattr(import_module(f".{home}", __name__), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

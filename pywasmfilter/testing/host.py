@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias, get_args
 
 from .messages import BodyLike, HeadersLike, Text
-from .modules import built_module
 from .plugin import Plugin
 from .properties import Properties
 from .proxy import Proxy
@@ -60,6 +59,8 @@ class Host(Proxy):
         if body not in BODIES:
             raise ValueError(f"the body is one of {BODIES}, not {body!r}")
         self.body = body
+        self.filters = [filter] if isinstance(filter, str | os.PathLike) else list(filter)
+        """The paths of the first plugin's filter."""
         self.properties = Properties({"source.address": "127.0.0.1:50000", "destination.address": "127.0.0.1:10000"})
         """Properties that all plugins and streams have; see `properties`."""
         self.plugins: list[Plugin] = []
@@ -112,7 +113,9 @@ class Host(Proxy):
         is_built = [path.suffix == ".wasm" for path in paths]
         if self.body == "python" and not any(is_built):
             return VM(self, partial(PythonGuest, paths), **options)
-        from .wasm_guest import WasmGuest, module_abi  # noqa: PLC0415  # wasmtime is not needed for plain Python
+        # Plain Python needs neither the compiler nor wasmtime.
+        from .modules import built_module  # noqa: PLC0415
+        from .wasm_guest import WasmGuest, module_abi  # noqa: PLC0415
 
         module = paths[0] if is_built == [True] else built_module(tuple(paths))
         return VM(self, partial(WasmGuest, module), abi=module_abi(module), **options)

@@ -1,20 +1,33 @@
-"""The modules that tests run: each filter is built once in a process, into a folder that goes with it."""
+"""The modules that tests run: each filter is built once in a process, and again when its files have changed."""
 
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 
+from pywasmfilter_compiler import build
 
-@lru_cache(maxsize=32)
+
 def built_module(paths: tuple[Path, ...]) -> Path:
     """The module of the filters at some paths. Raises what the build raises; see `pywasmfilter_compiler.build`."""
-    from pywasmfilter_compiler import build  # noqa: PLC0415  # brings wasmtime
+    return _built(paths, tuple(_versions(paths)))
 
+
+@lru_cache(maxsize=32)
+def _built(paths: tuple[Path, ...], _versions: tuple[tuple[str, int], ...]) -> Path:
     folder = tempfile.TemporaryDirectory(prefix="pywasmfilter-")
     _folders.append(folder)
     return build(paths, Path(folder.name) / "filter.wasm").path
+
+
+def _versions(paths: tuple[Path, ...]) -> Iterator[tuple[str, int]]:
+    """The Python files beside the filters and one level below, and when they were changed."""
+    for path in paths:
+        folder = path if path.is_dir() else path.parent
+        for file in sorted([*folder.glob("*.py"), *folder.glob("*/*.py")]):
+            yield str(file), file.stat().st_mtime_ns
 
 
 _folders: list[tempfile.TemporaryDirectory[str]] = []

@@ -77,9 +77,10 @@ class PythonGuest:
         self._modules = FilterModules(paths)
         self._surroundings = Surroundings(vm)
         with self._inside():
+            known = _contexts()
             try:
                 self._modules.load()
-                _check_callbacks(self._modules)
+                _check_callbacks(_contexts() - known)
             except _PASSED_ON:
                 raise
             except BaseException as error:
@@ -179,14 +180,20 @@ def _number(callback: str, result: Any) -> int | None:
     return int(result)
 
 
-def _check_callbacks(modules: FilterModules) -> None:
+def _check_callbacks(classes: set[type[Any]]) -> None:
     """Raises TypeError for classes that a build would refuse."""
     for base in _callbacks.METHODS:
-        for cls in _subclasses(base):
-            if modules.owns(cls.__module__):
+        for cls in classes:
+            if issubclass(cls, base):
                 _callbacks.check_names(cls, base)
 
 
-def _subclasses(cls: type[Any]) -> set[type[Any]]:
-    found = set(cls.__subclasses__())
-    return found.union(*(_subclasses(subclass) for subclass in found))
+def _contexts() -> set[type[Any]]:
+    """All classes of contexts in this process, those of other VMs too."""
+    found = set[type[Any]]()
+    unseen: list[type[Any]] = list(_callbacks.METHODS)
+    while unseen:
+        subclasses = unseen.pop().__subclasses__()
+        found.update(subclasses)
+        unseen += subclasses
+    return found

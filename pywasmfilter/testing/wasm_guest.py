@@ -1,29 +1,23 @@
 """A filter as a compiled module: its memory and exports in wasmtime, and the host functions it is linked with.
 
-Compiled code is kept, in this process and in the cache folder of the compiler, since it takes seconds to make. A new
-instance of it takes well under a millisecond.
+A new instance takes a few milliseconds, since compiled code is kept; see `compiled`.
 """
 
 from __future__ import annotations
 
-import hashlib
-import os
-import tempfile
 import weakref
 from collections.abc import Callable, Sequence
-from functools import lru_cache
-from importlib.metadata import version
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import wasmtime
 from pywasmfilter_compiler import hosts
-from pywasmfilter_compiler.runtime_image import cache_folder
 
 from pywasmfilter.types import Status
 
 from .abi import I64, U64, HostError, Shape, u32
+from .compiled import load
 from .functions import HostFunctions
 from .plugin import Refused
 
@@ -45,9 +39,7 @@ class Trapped(Exception):  # that is what the module has
 
 def module_abi(module: Path) -> str:
     """The version of the ABI that a module declares. Raises Refused if it declares none."""
-    _, compiled = _load(module)
-    names = [export.name for export in compiled.exports]
-    marker = next((name for name in names if name in hosts.ABI_MARKERS), None)
+    marker = next((name for name in sorted(load(module).names) if name in hosts.ABI_MARKERS), None)
     if marker is None:
         raise Refused(f"{module}: not a Proxy-Wasm module of a version that is known")
     return hosts.ABI_MARKERS[marker]
@@ -61,16 +53,16 @@ class WasmGuest:
     """
 
     def __init__(self, module: Path, vm: VM, native_stack: int | None = None) -> None:
-        engine, compiled = _load(module, native_stack)
+        compiled = load(module, native_stack)
         self.abi = vm.abi
-        self.store = wasmtime.Store(engine)
-        linker = wasmtime.Linker(engine)
+        self.store = wasmtime.Store(compiled.engine)
+        linker = wasmtime.Linker(compiled.engine)
         for (namespace, name), functype in imports(vm.abi).items():
             shape = Shape.of(getattr(HostFunctions, name))
             # Weak references, since wasmtime keeps every host function until the store is gone.
             entry = _entry(weakref.proxy(self), weakref.proxy(vm), name, shape)
             linker.define_func(namespace, name, _wasmtime_type(functype), entry)
-        self._exports: dict[str, Any] = dict(linker.instantiate(self.store, compiled).exports(self.store).items())
+        self._exports = compiled.instantiate(self.store, linker)
         self.callbacks = self._checked_callbacks()
         self._memory = self._exports["memory"]
         self._allocate = next(self._exports[name] for name in _ALLOCATORS if name in self._exports)
@@ -192,49 +184,3 @@ def _wasmtime_type(of: FuncType) -> wasmtime.FuncType:
     kinds = {0x7F: wasmtime.ValType.i32, 0x7E: wasmtime.ValType.i64}
     params, results = ([kinds[value]() for value in values] for values in (of.params, of.results))
     return wasmtime.FuncType(params, results)
-
-
-# Compiled code
-
-
-def _load(module: Path, native_stack: int | None = None) -> tuple[wasmtime.Engine, wasmtime.Module]:
-    status = module.stat()
-    return _compile(module, status.st_mtime_ns, status.st_size, native_stack)
-
-
-@lru_cache(maxsize=8)
-def _compile(module: Path, _time: int, _size: int, native_stack: int | None) -> tuple[wasmtime.Engine, wasmtime.Module]:
-    """The compiled code of a file as it is now."""
-    config = wasmtime.Config()
-    if native_stack is not None:
-        config.max_wasm_stack = native_stack
-    engine = wasmtime.Engine(config)
-    wasm = module.read_bytes()
-    kept = _kept_file(wasm, native_stack)
-    if kept.is_file():
-        try:
-            os.utime(kept)
-            return engine, wasmtime.Module.deserialize_file(engine, str(kept))
-        except (OSError, wasmtime.WasmtimeError):
-            kept.unlink(missing_ok=True)  # damaged, or another process has just removed it
-    compiled = wasmtime.Module(engine, wasm)
-    _keep(kept, bytes(compiled.serialize()))
-    return engine, compiled
-
-
-def _kept_file(wasm: bytes, native_stack: int | None) -> Path:
-    key = hashlib.sha256(f"{version('wasmtime')} {native_stack}\0".encode() + wasm)
-    return cache_folder().parent / "compiled" / f"{key.hexdigest()[:32]}.cwasm"
-
-
-def _keep(file: Path, data: bytes) -> None:
-    """Write beside, then rename; without room for it, the code is made again next time."""
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=file.parent, prefix=".", delete=False) as new:
-            new.write(data)
-        Path(new.name).replace(file)
-        for old in sorted(file.parent.glob("*.cwasm"), key=lambda path: path.stat().st_mtime)[:-_KEPT]:
-            old.unlink(missing_ok=True)
-    except OSError:
-        return
