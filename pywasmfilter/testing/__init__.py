@@ -15,16 +15,19 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from .calls import GrpcCall, GrpcError, HttpCall
-    from .host import Body, Host
+    from .host import BODIES, Body, Host
     from .messages import Headers, LocalResponse, Message, Request, Response
     from .plugin import Plugin, Refused
     from .proxy import LogLine, Metric
+    from .recording import Diverged, NotARecording, replay
     from .streams import HttpStream, TcpStream, Unfinished
     from .trace import Callback, HostCall, Trace
 
 __all__ = [
+    "BODIES",
     "Body",
     "Callback",
+    "Diverged",
     "GrpcCall",
     "GrpcError",
     "Headers",
@@ -36,6 +39,7 @@ __all__ = [
     "LogLine",
     "Message",
     "Metric",
+    "NotARecording",
     "Plugin",
     "Refused",
     "Request",
@@ -43,15 +47,17 @@ __all__ = [
     "TcpStream",
     "Trace",
     "Unfinished",
+    "replay",
 ]
 
 # Loaded when first asked for: pytest loads the plugin in this package in every environment that has it.
 _HOMES = {
     "calls": ("GrpcCall", "GrpcError", "HttpCall"),
-    "host": ("Body", "Host"),
+    "host": ("BODIES", "Body", "Host"),
     "messages": ("Headers", "LocalResponse", "Message", "Request", "Response"),
     "plugin": ("Plugin", "Refused"),
     "proxy": ("LogLine", "Metric"),
+    "recording": ("Diverged", "NotARecording", "replay"),
     "streams": ("HttpStream", "TcpStream", "Unfinished"),
     "trace": ("Callback", "HostCall", "Trace"),
 }

@@ -22,7 +22,6 @@ from functools import lru_cache
 from typing import Any, Final, NamedTuple, NewType, get_args, get_origin, get_type_hints
 
 from pywasmfilter._serialization import decode_pairs as decode
-from pywasmfilter.types import Status
 
 from .messages import Pairs
 
@@ -36,8 +35,8 @@ BROKEN_CONNECTION: Final = 11
 class HostError(Exception):
     """A host function fails: the guest gets this status and no result."""
 
-    def __init__(self, status: Status) -> None:
-        super().__init__(status.name)
+    def __init__(self, status: int) -> None:
+        super().__init__(status)
         self.status: Final = status
 
 

@@ -3,7 +3,8 @@
 Compiling takes seconds, so compiled code is kept, in this process and in the cache folder of the compiler. The code of
 modules that were built from one runtime image is the same; only their memory and their exports differ. So such a module
 runs on code that was compiled once for the image, with its own data written into the memory of each instance, which is
-what instantiating does with data segments too. A changed filter then needs no compiling at all.
+what instantiating does with data segments too. A changed filter then needs no compiling at all, unless it uses another
+part of the interpreter than before.
 """
 
 from __future__ import annotations

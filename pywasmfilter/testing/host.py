@@ -12,7 +12,7 @@ wasmtime. A path that ends in `.wasm` is a module that is built already, whoever
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias, get_args
@@ -23,7 +23,7 @@ from .properties import Properties
 from .proxy import Proxy
 from .python_guest import PythonGuest
 from .streams import HttpStream, TcpStream, Upstream
-from .vm import VM, configuration_bytes
+from .vm import VM, Guest, configuration_bytes
 
 if TYPE_CHECKING:
     from .calls import GrpcCall, HttpCall
@@ -105,20 +105,8 @@ class Host(Proxy):
         return started
 
     def _new_vm(self, paths: list[Path], vm_id: str, vm_configuration: bytes, environment: Mapping[str, str]) -> VM:
-        options: dict[str, Any] = {
-            "vm_id": vm_id,
-            "vm_configuration": vm_configuration,
-            "environment": environment,
-        }
-        is_built = [path.suffix == ".wasm" for path in paths]
-        if self.body == "python" and not any(is_built):
-            return VM(self, partial(PythonGuest, paths), **options)
-        # Plain Python needs neither the compiler nor wasmtime.
-        from .modules import built_module  # noqa: PLC0415
-        from .wasm_guest import WasmGuest, module_abi  # noqa: PLC0415
-
-        module = paths[0] if is_built == [True] else built_module(tuple(paths))
-        return VM(self, partial(WasmGuest, module), abi=module_abi(module), **options)
+        guest, abi = new_guest(paths, self.body)
+        return VM(self, guest, abi=abi, vm_id=vm_id, vm_configuration=vm_configuration, environment=environment)
 
     # Traffic through the first plugin
 
@@ -206,3 +194,16 @@ class Host(Proxy):
 
     def __repr__(self) -> str:
         return f"<Host {self.body}: {self.plugins}>"
+
+
+def new_guest(paths: list[Path], body: Body) -> tuple[Callable[[VM], Guest], str]:
+    """What makes the guest of a VM for the filter at some paths, and the version of the ABI that it speaks."""
+    is_built = [path.suffix == ".wasm" for path in paths]
+    if body == "python" and not any(is_built):
+        return partial(PythonGuest, paths), PythonGuest.abi
+    # Plain Python needs neither the compiler nor wasmtime.
+    from .modules import built_module  # noqa: PLC0415
+    from .wasm_guest import WasmGuest, module_abi  # noqa: PLC0415
+
+    module = paths[0] if is_built == [True] else built_module(tuple(paths))
+    return partial(WasmGuest, module), module_abi(module)

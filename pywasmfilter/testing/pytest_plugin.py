@@ -239,7 +239,11 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     outcomes: defaultdict[str, dict[str, str]] = defaultdict(dict)
     for outcome, reports in terminalreporter.stats.items():
         for report in reports:
-            if outcome and isinstance(report, pytest.TestReport) and (body := dict(report.user_properties).get(_PROPERTY)):
+            if (
+                outcome
+                and isinstance(report, pytest.TestReport)
+                and (body := dict(report.user_properties).get(_PROPERTY))
+            ):
                 by_body = outcomes[_without_body(report.nodeid, str(body))]
                 # What passed may still have an error at its end.
                 by_body[str(body)] = outcome if outcome in _BAD else by_body.get(str(body), outcome)
@@ -259,4 +263,6 @@ _BAD: Final = ("failed", "error")
 
 def _without_body(node_id: str, body: str) -> str:
     """The id of a test, which ends with the body, for both bodies."""
-    return node_id.removesuffix(f"[{body}]") if node_id.endswith(f"[{body}]") else node_id.removesuffix(f"-{body}]") + "]"
+    return (
+        node_id.removesuffix(f"[{body}]") if node_id.endswith(f"[{body}]") else node_id.removesuffix(f"-{body}]") + "]"
+    )

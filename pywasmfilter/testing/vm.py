@@ -78,12 +78,11 @@ class VM(HostFunctions):
 
         An exception of the test's own code is kept, and raised to the test when the callback has returned.
         """
-        method = getattr(self, function)
-        call = HostCall(function, Shape.of(method.__func__).names, arguments)
+        call = HostCall(function, Shape.of(getattr(HostFunctions, function)).names, arguments)
         self.proxy.trace.add(call)
         try:
             self.proxy.check_failure(function)
-            result = method(*arguments)
+            result = self.perform(function, arguments)
         except HostError as error:
             call.status = error.status
         except BaseException as error:  # noqa: BLE001  # it is raised in `call`
@@ -92,6 +91,10 @@ class VM(HostFunctions):
         else:
             call.results = () if result is None else result if isinstance(result, tuple) else (result,)
         return call.status, call.results
+
+    def perform(self, function: str, arguments: tuple[Any, ...]) -> Any:
+        """What a host function returns: None, its result, or several. Raises HostError."""
+        return getattr(self, function)(*arguments)
 
     def after_call(self, action: Callable[[], object]) -> None:
         """Do something as soon as the outermost callback has returned."""
@@ -118,6 +121,8 @@ class VM(HostFunctions):
         start = time.perf_counter()
         try:
             traced.answer = self.guest.call(callback, context_id, *arguments)
+        except Exception as error:
+            raise self._error or error from None
         finally:
             traced.seconds = time.perf_counter() - start
             self.proxy.trace.end()
