@@ -9,6 +9,8 @@ from pathlib import Path
 
 REPOSITORY = Path(__file__).parents[1]
 DOCS = REPOSITORY / "docs"
+STORIES = ("README.md", "tutorial.md")
+"""Pages whose commands run one after the other, in one folder."""
 
 
 @dataclass
@@ -39,7 +41,7 @@ class Block:
 
 @dataclass
 class Section:
-    """The part of a page from one second-level heading to the next; the whole of a README, which has one story."""
+    """The part of a page from one second-level heading to the next; the whole of a page that is one story."""
 
     page: str
     heading: str
@@ -64,7 +66,7 @@ def sections(page: Path) -> Iterator[Section]:
                 block.text += line
         elif line.startswith("```"):
             block = Block(page.name, number, line[3:].strip(), "")
-        elif line.startswith("## ") and page.name != "README.md":
+        elif line.startswith("## ") and page.name not in STORIES:
             yield section
             section = Section(page.name, line[3:].strip(), line)
     assert block is None, f"{page.name}: a block is not closed"

@@ -111,6 +111,36 @@ def test_commands_run(section: Section, tmp_path: Path, environment: dict[str, s
             assert done.returncode == 0, f"{block}\n{done.stdout}{done.stderr}"
 
 
+EVERYTHING_PASSES = """
+from pywasmfilter import HttpContext, PluginContext, TcpContext, plugin
+
+
+@plugin("everything-passes")
+class EverythingPasses(PluginContext):
+    http_context = HttpContext
+    tcp_context = TcpContext
+"""
+TESTS = [block for block in BLOCKS if block.language == "python" and not block.file_name and "def test_" in block.text]
+
+
+@pytest.mark.parametrize("body", ["python", "wasm"])
+def test_tests_that_are_shown_pass(tmp_path: Path, body: str) -> None:
+    """A block of tests that is no file of a story passes with a filter that lets everything through, in both bodies."""
+    assert TESTS
+    for number, block in enumerate(TESTS):
+        for folder in (tmp_path / str(number), tmp_path / str(number) / "gate"):
+            folder.mkdir()
+            (folder / "filter.py").write_text(EVERYTHING_PASSES, encoding="utf-8")
+        (tmp_path / str(number) / "test_block.py").write_text(f"# {block}\n{block.text}", encoding="utf-8")
+    options = ["-q", "-p", "pywasmfilter.testing.pytest_plugin", "-p", "no:cacheprovider", f"--filter-body={body}"]
+    command = [sys.executable, "-m", "pytest", *options, "--import-mode=importlib", "--rootdir", tmp_path, tmp_path]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    done = subprocess.run(
+        command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False, timeout=300
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 SCRIPTS = [block for block in BLOCKS if block.language == "python" and "pywasmfilter_compiler" in block.text]
 
 

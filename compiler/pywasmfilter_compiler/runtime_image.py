@@ -158,6 +158,11 @@ def cache_folder() -> Path:
     return user_cache_path("pywasmfilter", appauthor=False) / "images"
 
 
+def compiled_folder() -> Path:
+    """Where the machine code of modules that tests ran is kept."""
+    return cache_folder() / _COMPILED
+
+
 def current_folder(abi: AbiVersion) -> Path:
     """The folder of this installation's image for an ABI version, whether it is there or not."""
     return cache_folder() / _key(abi)
@@ -179,7 +184,7 @@ def cached() -> list[CachedImage]:
 
 
 def clear() -> list[Path]:
-    """Remove all images, and what interrupted builds left. Returns what was removed."""
+    """Remove all images, compiled modules, and what interrupted builds left. Returns what was removed."""
     removed = [path for path in _children(cache_folder()) if _OURS.fullmatch(path.name)]
     for path in removed:
         try:
@@ -191,7 +196,8 @@ def clear() -> list[Path]:
 
 # The cache is in a folder that the user may have chosen; what else is in there is not ours to remove.
 _BUILDING: Final = ".building-"
-_OURS: Final = re.compile(rf"[0-9a-f]{{32}}|{re.escape(_BUILDING)}.*")
+_COMPILED: Final = "compiled"
+_OURS: Final = re.compile(rf"[0-9a-f]{{32}}|{_COMPILED}|{re.escape(_BUILDING)}.*")
 
 
 def _children(folder: Path) -> list[Path]:

@@ -190,7 +190,7 @@ def _compiled(digest: str, native_stack: int | None, wasm: _Bytes) -> tuple[wasm
         config.max_wasm_stack = native_stack
     engine = wasmtime.Engine(config)
     key = hashlib.sha256(f"{version('wasmtime')} {native_stack} {digest}".encode()).hexdigest()[:32]
-    file = runtime_image.cache_folder().parent / "compiled" / f"{key}.cwasm"
+    file = runtime_image.compiled_folder() / f"{key}.cwasm"
     if file.is_file():
         try:
             os.utime(file)

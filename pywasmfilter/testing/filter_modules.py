@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from pywasmfilter_compiler.entries import Entry, find_entries
 
+_SHARED: Final = ("pywasmfilter", "pywasmfilter_compiler")
 _INSTALLED: Final = ("site-packages", "dist-packages")
 
 
@@ -34,7 +35,7 @@ class FilterModules(MetaPathFinder):
 
     def load(self) -> None:
         """Import the filters; raises what they raise. What the test has imported of their folders is out of sight."""
-        self._hide(name for name, module in sys.modules.items() if self._is_here(module))
+        self._hide(name for name, module in sys.modules.items() if self._is_here(name, module))
         for number, entry in enumerate(self._entries):
             name = _module_name(entry)
             if name in self._modules or name in sys.stdlib_module_names:
@@ -79,15 +80,23 @@ class FilterModules(MetaPathFinder):
         for name in list(names):
             self._hidden[name] = sys.modules.pop(name)
 
-    def _is_here(self, module: ModuleType) -> bool:
+    def _is_here(self, name: str, module: ModuleType) -> bool:
         file = getattr(module, "__file__", None)
-        return isinstance(file, str) and any(_is_below(file, root) for root in self._roots)
+        return isinstance(file, str) and self._is_own(name, file)
+
+    def _is_own(self, name: str, file: str) -> bool:
+        return name.partition(".")[0] not in _SHARED and any(_is_below(file, root) for root in self._roots)
 
     def find_spec(self, name: str, path: Any = None, _target: object = None) -> importlib.machinery.ModuleSpec | None:
         """A module of the filter's folder, in front of all others."""
         spec = importlib.machinery.PathFinder.find_spec(name, path or self._roots)
-        if spec is None or spec.origin is None or not any(_is_below(spec.origin, root) for root in self._roots):
+        if spec is None:
             return None
+        places = [spec.origin] if spec.origin is not None else list(spec.submodule_search_locations or ())
+        if not any(place is not None and self._is_own(name, place) for place in places):
+            return None
+        if spec.origin is None:
+            spec.submodule_search_locations = places  # Python itself would look along sys.path again
         self._found.append(name)
         return spec
 

@@ -121,7 +121,7 @@ class VM(HostFunctions):
         start = time.perf_counter()
         try:
             traced.answer = self.guest.call(callback, context_id, *arguments)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001  # raised again
             raise self._error or error from None
         finally:
             traced.seconds = time.perf_counter() - start

@@ -74,6 +74,17 @@ def test_each_vm_begins_afresh(make: MakeHost) -> None:
     assert first.request("GET", "/d").text == "3 ['/a', '/b', '/d']"
 
 
+def test_packages_of_the_filter(make: MakeHost, tmp_path: Path) -> None:
+    """Packages beside the filter are found, with and without an __init__.py, and the SDK is the one that tests use."""
+    for folder in ("regular", "namespace"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "inner.py").write_text(f"NAME = {folder!r}\n", encoding="utf-8")
+    (tmp_path / "regular" / "__init__.py").write_text("from . import inner\n", encoding="utf-8")
+    top = "import regular, namespace.inner"
+    host = make(answering("(regular.inner.NAME, namespace.inner.NAME)", top))
+    assert host.request().text == "('regular', 'namespace')"
+
+
 def test_plugins_share_a_vm_or_not(make: MakeHost) -> None:
     """Plugins with equal filter, vm_id and configuration share a VM; another vm_id, or `new_vm`, gives another."""
     host = make(COUNTING, NEIGHBOURS)
