@@ -16,12 +16,13 @@ from typing import Any, NamedTuple
 
 import pytest
 from pywasmfilter_compiler import hosts
+from pywasmfilter_compiler.recorder.functions import FUNCTIONS as RECORDED
 from pywasmfilter_compiler.wasm import binary
 from pywasmfilter_compiler.wasm.module import I32, I64, FuncType, Kind
 
 import pywasmfilter
 from pywasmfilter import HttpContext, PluginContext, TcpContext, _callbacks, _dispatcher, exceptions, hostcalls
-from pywasmfilter.testing import python_guest
+from pywasmfilter.testing import abi as testing_abi, python_guest
 from pywasmfilter.testing.abi import Shape
 from pywasmfilter.testing.functions import HostFunctions
 from pywasmfilter.testing.proxy import Proxy
@@ -392,6 +393,15 @@ def test_plain_python_stands_where_the_shim_does() -> None:
         assert function is None or len(Shape.of(function).parameters) == len(parameters), name
     of_contexts = {name: row.method for name, row in CALLBACKS.items() if row.kinds}
     assert of_contexts == {"proxy_on_delete": "_on_delete", **python_guest._METHODS}
+
+
+@pytest.mark.parametrize("name", hosts.ABI_FUNCTIONS)
+def test_the_recorder_takes_calls_apart_as_the_host_does(name: str) -> None:
+    """What a recording has of a host function are the arguments and results that the emulated host has."""
+    names = {bytes: "bytes", int: "u32", testing_abi.I64: "i64", testing_abi.U64: "u64"}
+    shape = Shape.of(getattr(HostFunctions, name))
+    parameters, results = (tuple(names[kind] for kind in kinds) for kinds in (shape.parameters, shape.results))
+    assert RECORDED["env", name] == (parameters, results)
 
 
 def used_methods() -> dict[str, set[str]]:

@@ -55,10 +55,12 @@ DIRECTIONS: dict[str, set[str]] = {
     # What stands beside them.
     "hosts": {"wasm", "errors"},
     "module_report": {"hosts", "wasm", "errors"},
+    "recorder": {"hosts", "wasm", "errors"},
+    "recording": {"recorder", "module_report", "errors"},
     "settings": {"hosts", "errors"},
     "envoy": {"errors"},
     # The command, and the door of the library.
-    "cli": {"pipeline", "settings", "hosts", "module_report", "runtime_image", "envoy", "errors"},
+    "cli": {"pipeline", "settings", "hosts", "module_report", "recording", "runtime_image", "envoy", "errors"},
     "__init__": {"pipeline", "module_report", "errors"},
 }
 FILES = sorted(path.relative_to(COMPILER) for path in COMPILER.rglob("*.py"))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pywasmfilter_compiler.envoy.bootstrap import (
     LISTENER,
@@ -24,11 +24,12 @@ from pywasmfilter_compiler.envoy.bootstrap import (
     split_upstream,
 )
 from pywasmfilter_compiler.envoy.echo import EchoServer
+from pywasmfilter_compiler.envoy.log import EnvoyLog
 from pywasmfilter_compiler.envoy.process import EnvoyProcess
 from pywasmfilter_compiler.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
 
@@ -45,8 +46,28 @@ class Server:
         return f"http://{LOOPBACK}:{self.port}"
 
 
+class _Log(EnvoyLog):
+    """A log without the lines that `take` says it has taken."""
+
+    def __init__(self, take: Callable[[bytes], bool]) -> None:
+        super().__init__()
+        self._take = take
+
+    def feed(self, line: bytes) -> None:
+        if not self._take(line):
+            super().feed(line)
+
+
+class _Process(EnvoyProcess):
+    """An Envoy that keeps its log where it is told."""
+
+    def __init__(self, log: EnvoyLog, config: Mapping[str, Any], **options: Any) -> None:
+        super().__init__(config, **options)
+        self._log = log
+
+
 @contextmanager
-def serve(
+def serve(  # noqa: PLR0913  # each is an option of `pyfilter run`, or what the tests need
     module_path: Path,
     *,
     plugin_name: str = "",
@@ -60,11 +81,13 @@ def serve(
     upstream: str | None = None,
     log_level: str = "info",
     ready_timeout: float = 60.0,
+    take: Callable[[bytes], bool] | None = None,
 ) -> Iterator[Server]:
     """Run the module until the `with` block ends.
 
     `port` 0 lets the system choose. `upstream` is `http://host:port`; without one, requests go to an echo server
-    (see `echo`) of this process. `log_level` is what the module may log; `ready_timeout` is in seconds.
+    (see `echo`) of this process. `log_level` is what the module may log; `ready_timeout` is in seconds. `take` is
+    called with each line of Envoy's log; one for which it answers True is not kept.
     Raises UsageError, MissingDependency or ToolError before the block begins.
     """
     if not module_path.is_file():
@@ -83,6 +106,7 @@ def serve(
         listener = http_listener([plugin], [route_to(UPSTREAM)], port=port)
         config = bootstrap([listener], [cluster(UPSTREAM, host, upstream_port)])
         level = f"wasm:{log_level}"
-        process = EnvoyProcess(config, concurrency=concurrency, component_log_level=level, ready_timeout=ready_timeout)
+        log = EnvoyLog() if take is None else _Log(take)
+        process = _Process(log, config, concurrency=concurrency, component_log_level=level, ready_timeout=ready_timeout)
         envoy = stack.enter_context(process)
         yield Server(envoy, envoy.listener_port(LISTENER))
