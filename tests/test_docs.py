@@ -133,7 +133,7 @@ def test_tests_that_are_shown_pass(tmp_path: Path, body: str) -> None:
             (folder / "filter.py").write_text(EVERYTHING_PASSES, encoding="utf-8")
         (tmp_path / str(number) / "test_block.py").write_text(f"# {block}\n{block.text}", encoding="utf-8")
     options = ["-q", "-p", "pywasmfilter.testing.pytest_plugin", "-p", "no:cacheprovider", f"--filter-body={body}"]
-    command = [sys.executable, "-m", "pytest", *options, "--import-mode=importlib", "--rootdir", tmp_path, tmp_path]
+    command = [sys.executable, "-m", "pytest", *options, "--import-mode=importlib", "--rootdir", str(tmp_path), str(tmp_path)]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     done = subprocess.run(
         command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False, timeout=300

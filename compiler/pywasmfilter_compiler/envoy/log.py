@@ -16,7 +16,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 KEPT: Final = 100_000  # entries; of a log that grows longer the oldest are dropped
 
@@ -47,9 +47,13 @@ class WasmLogLine(NamedTuple):
 
 
 class EnvoyLog:
-    """Entries that one thread feeds and any thread waits for."""
+    """Entries that one thread feeds and any thread waits for.
 
-    def __init__(self) -> None:
+    `take` is called with each line first; one for which it answers True is no entry.
+    """
+
+    def __init__(self, take: Callable[[bytes], bool] | None = None) -> None:
+        self._take = take
         self._changed = threading.Condition()
         self._entries: deque[LogEntry] = deque(maxlen=KEPT)
         self._total = 0  # entries ever fed; the first one kept is number `_total - len(_entries)`
@@ -57,6 +61,8 @@ class EnvoyLog:
 
     def feed(self, line: bytes) -> None:
         """Take one line of Envoy's output, with or without its line end."""
+        if self._take is not None and self._take(line):
+            return
         raw = line.removesuffix(b"\n")
         with self._changed:
             if not raw.strip() and self._entries:

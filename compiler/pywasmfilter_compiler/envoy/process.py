@@ -42,7 +42,7 @@ class EnvoyProcess:
 
     `concurrency` is the number of worker threads. `log_level` is for all of Envoy, `component_log_level` for single
     parts of it (`wasm:debug,http:trace`). Entering raises ToolError when Envoy ends, or is not ready after
-    `ready_timeout`; the error then holds what Envoy logged as errors.
+    `ready_timeout`; the error then holds what Envoy logged as errors. `log` is where its log goes.
     """
 
     def __init__(
@@ -54,6 +54,7 @@ class EnvoyProcess:
         component_log_level: str = "wasm:info",
         ready_timeout: float = 60.0,
         executable: Path | None = None,
+        log: EnvoyLog | None = None,
     ) -> None:
         self._config = config
         self._options = ["--concurrency", str(concurrency), "--log-level", log_level]
@@ -61,7 +62,7 @@ class EnvoyProcess:
             self._options += ["--component-log-level", component_log_level]
         self._ready_timeout = ready_timeout
         self._executable = executable
-        self._log = EnvoyLog()
+        self._log = EnvoyLog() if log is None else log
         self._process: subprocess.Popen[bytes] | None = None
         self._reader: threading.Thread | None = None
         self._directory: tempfile.TemporaryDirectory[str] | None = None

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pywasmfilter_compiler.envoy.bootstrap import (
     LISTENER,
@@ -44,26 +44,6 @@ class Server:
     def url(self) -> str:
         """`http://127.0.0.1:<port>`, without a path."""
         return f"http://{LOOPBACK}:{self.port}"
-
-
-class _Log(EnvoyLog):
-    """A log without the lines that `take` says it has taken."""
-
-    def __init__(self, take: Callable[[bytes], bool]) -> None:
-        super().__init__()
-        self._take = take
-
-    def feed(self, line: bytes) -> None:
-        if not self._take(line):
-            super().feed(line)
-
-
-class _Process(EnvoyProcess):
-    """An Envoy that keeps its log where it is told."""
-
-    def __init__(self, log: EnvoyLog, config: Mapping[str, Any], **options: Any) -> None:
-        super().__init__(config, **options)
-        self._log = log
 
 
 @contextmanager
@@ -105,8 +85,12 @@ def serve(  # noqa: PLR0913  # each is an option of `pyfilter run`, or what the 
         host, upstream_port = split_upstream(upstream or stack.enter_context(EchoServer()).url)
         listener = http_listener([plugin], [route_to(UPSTREAM)], port=port)
         config = bootstrap([listener], [cluster(UPSTREAM, host, upstream_port)])
-        level = f"wasm:{log_level}"
-        log = EnvoyLog() if take is None else _Log(take)
-        process = _Process(log, config, concurrency=concurrency, component_log_level=level, ready_timeout=ready_timeout)
+        process = EnvoyProcess(
+            config,
+            concurrency=concurrency,
+            component_log_level=f"wasm:{log_level}",
+            ready_timeout=ready_timeout,
+            log=EnvoyLog(take),
+        )
         envoy = stack.enter_context(process)
         yield Server(envoy, envoy.listener_port(LISTENER))
