@@ -1,30 +1,29 @@
-"""The example answers with the metadata that a Lua filter has set."""
+"""The filter answers with the metadata that another filter of the chain has left."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-import pytest
-from pywasmfilter_compiler.envoy.process import EnvoyProcess
-
-if TYPE_CHECKING:
-    from examples.conftest import Fetch
-
-pytestmark = pytest.mark.envoy
+from pywasmfilter.testing import Host
 
 
-def test_metadata_is_the_answer(envoy: EnvoyProcess, fetch: Fetch) -> None:
-    """What the client sent comes back in upper case, in a header and in the body."""
-    answer = fetch(envoy, headers={"x-custom-metadata": "hello there"})
+def test_metadata_is_the_answer(host: Host) -> None:
+    """What the Lua filter has put there comes back in a header and in the body; the upstream is not asked."""
+    metadata = {"envoy.filters.http.lua": {"uppercased-custom-metadata": "HELLO THERE"}}
+    host.properties["metadata.filter_metadata"] = metadata
+    stream = host.request()
+    assert (stream.status, stream.text) == (200, 'Custom response with Envoy metadata: "HELLO THERE"\n')
+    assert stream.headers["powered-by"] == "proxy-wasm"
+    assert stream.headers["uppercased-metadata"] == "HELLO THERE"
+    assert stream.sent is None
 
-    assert (answer.status, answer.body) == (200, b'Custom response with Envoy metadata: "HELLO THERE"\n')
-    assert answer.headers["powered-by"] == "proxy-wasm"
-    assert answer.headers["uppercased-metadata"] == "HELLO THERE"
+
+def test_without_metadata_the_request_goes_on(host: Host) -> None:
+    """The upstream answers, and the filter adds nothing."""
+    stream = host.request()
+    assert stream.sent
+    assert "powered-by" not in stream.headers
 
 
-def test_without_metadata_the_request_goes_on(envoy: EnvoyProcess, fetch: Fetch) -> None:
-    """The route's own answer, without the filter's headers."""
-    answer = fetch(envoy)
-
-    assert (answer.status, answer.body) == (200, b"send x-custom-metadata to see it again\n")
-    assert "powered-by" not in answer.headers
+def test_metadata_of_other_filters_does_not_matter(host: Host) -> None:
+    """The same name under another filter's is not the filter's concern."""
+    host.properties["metadata.filter_metadata"] = {"envoy.lb": {"uppercased-custom-metadata": "HELLO"}}
+    assert host.request().sent

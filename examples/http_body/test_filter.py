@@ -1,70 +1,78 @@
-"""The example changes bodies on their way to an upstream that is the same module and echoes them, in a real Envoy."""
+"""The filter changes the body of a request, or of its response, as two headers of the request say."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
 
 import pytest
-from pywasmfilter_compiler.envoy.log import WasmLogLine
-from pywasmfilter_compiler.envoy.process import EnvoyProcess
 
-if TYPE_CHECKING:
-    from examples.conftest import Fetch
+from pywasmfilter.testing import Host, Request, Response
 
-pytestmark = pytest.mark.envoy
-
-BODY = b"[original body]"
-
-
-@pytest.mark.parametrize("mode", ["request", "response"])
-@pytest.mark.parametrize(
-    ("operation", "expected"),
-    [
-        ("append", b"[original body][this is appended body]"),
-        ("prepend", b"[this is prepended body][original body]"),
-        ("replace", b"[this is replaced body]"),
-        ("invalid", b"[this is replaced body]"),
-        ("", b"[this is replaced body]"),
-    ],
-)
-def test_body_is_changed(envoy: EnvoyProcess, fetch: Fetch, mode: str, operation: str, expected: bytes) -> None:
-    """The body of the request or of the response is changed as the headers say, and logged as it was."""
-    before = logged(envoy, mode)
-    headers = {"buffer-replace-at": mode, "buffer-operation": operation}
-    answer = fetch(envoy, "/anything", method="PUT", headers=headers, body=BODY)
-    assert (answer.status, answer.body) == (200, expected)
-    assert answer.headers["content-length"] in {None, str(len(expected))}
-
-    envoy.wait_for_log(f"original {mode} body: [original body]", 10, count=before + 1)
-    assert logged(envoy, mode) == before + 1
+ORIGINAL = "[original body]"
+CASES = [
+    ("append", b"[original body][this is appended body]"),
+    ("prepend", b"[this is prepended body][original body]"),
+    ("replace", b"[this is replaced body]"),
+    ("invalid", b"[this is replaced body]"),
+    ("", b"[this is replaced body]"),
+]
 
 
-def test_request_is_the_default(envoy: EnvoyProcess, fetch: Fetch) -> None:
-    """Without the example's headers it is the request's body that is replaced."""
-    assert fetch(envoy, method="PUT", body=b"anything").body == b"[this is replaced body]"
+def echo(request: Request) -> Response:
+    return Response(body=request.body)
 
 
-@pytest.mark.parametrize("mode", ["request", "response"])
-def test_whole_body_is_changed_once(envoy: EnvoyProcess, fetch: Fetch, mode: str) -> None:
-    """A body that comes in parts is held back until all of it is there, and then changed as one."""
-    parts = [bytes([65 + number]) * 40_000 for number in range(5)]
-    headers = {"buffer-replace-at": mode, "buffer-operation": "append", "content-length": "200000"}
-    answer = fetch(envoy, method="PUT", headers=headers, body=iter(parts))
-    assert answer.body == b"".join(parts) + b"[this is appended body]"
+@pytest.mark.parametrize(("operation", "expected"), CASES)
+def test_the_requests_body_is_changed(host: Host, operation: str, expected: bytes) -> None:
+    """The upstream gets the changed body, without a length that would be wrong; the log has the original."""
+    stream = host.request("PUT", "/", {"buffer-operation": operation}, ORIGINAL)
+    assert stream.sent
+    assert stream.sent.body == expected
+    assert "content-length" not in stream.sent.headers
+    assert host.messages == ["original request body: [original body]"]
 
 
-@pytest.mark.parametrize("mode", ["request", "response"])
-def test_request_without_a_length_is_refused(envoy: EnvoyProcess, fetch: Fetch, mode: str) -> None:
+@pytest.mark.parametrize(("operation", "expected"), CASES)
+def test_the_responses_body_is_changed(host: Host, operation: str, expected: bytes) -> None:
+    """If a header of the request says so, it is the client that gets the changed body, and the request's stays."""
+    headers = {"buffer-replace-at": "response", "buffer-operation": operation}
+    stream = host.request("PUT", "/", headers, ORIGINAL, upstream=echo)
+    assert stream.body == expected
+    assert "content-length" not in stream.headers
+    assert stream.sent
+    assert stream.sent.body == b"[original body]"
+    assert host.messages == ["original response body: [original body]"]
+
+
+@pytest.mark.parametrize("where", ["request", "response"])
+def test_a_body_in_pieces_is_changed_once(host: Host, where: str) -> None:
+    """What comes is held back until all of it is there."""
+    headers = {"content-length": "9", "buffer-replace-at": where, "buffer-operation": "append"}
+    pieces = ["one", "two", "six"]
+    stream = host.request("PUT", "/", headers, pieces, upstream=lambda _: Response(body=pieces))
+    changed = stream.sent if where == "request" else stream.response
+    assert changed
+    assert changed.body == b"onetwosix[this is appended body]"
+
+
+@pytest.mark.parametrize("where", ["request", "response"])
+def test_a_request_without_a_length_is_refused(host: Host, where: str) -> None:
     """A request that announces no body gets a 400, which is not changed itself."""
-    answer = fetch(envoy, headers={"buffer-replace-at": mode})
-    assert (answer.status, answer.body) == (400, b"content must be provided")
+    stream = host.request("PUT", "/", {"buffer-replace-at": where})
+    assert (stream.status, stream.text) == (400, "content must be provided")
+    assert stream.sent is None
 
 
-def test_echo_answers_with_all_frames(envoy: EnvoyProcess, fetch: Fetch) -> None:
-    """With the configuration `echo` the request's body comes back whole, without the upstream being asked."""
-    answer = fetch(envoy, method="POST", body=iter([b"frame1...", b"frame2...", b"frame3..."]), listener="echo")
-    assert (answer.status, answer.body) == (200, b"frame1...frame2...frame3...")
+@pytest.mark.filter(configuration="echo")
+@pytest.mark.parametrize("body", ["frame1...frame2...", ["frame1...", "frame2..."]])
+def test_echo_answers_with_all_frames(host: Host, body: str | list[str]) -> None:
+    """With the configuration `echo` the request's body comes back whole."""
+    stream = host.request("POST", "/", body=body)
+    assert (stream.status, stream.text) == (200, "frame1...frame2...")
 
 
-def logged(envoy: EnvoyProcess, mode: str) -> int:
-    return envoy.wasm_log().count(WasmLogLine("info", f"original {mode} body: [original body]"))
+def test_another_configuration_changes_bodies(new_host: Callable[..., Host]) -> None:
+    """Only `echo` echoes."""
+    stream = new_host(configuration="echo!").request("PUT", "/", body=ORIGINAL)
+    assert stream.sent
+    assert stream.sent.body == b"[this is replaced body]"

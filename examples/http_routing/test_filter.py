@@ -1,37 +1,38 @@
-"""The example sends requests to one of two upstreams, in a real Envoy."""
+"""The filter sends requests to one of two upstreams, by the authority."""
 
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
 
 import pytest
-from pywasmfilter_compiler.envoy.process import EnvoyProcess
 
-if TYPE_CHECKING:
-    from examples.conftest import Fetch, ServeExample
-
-pytestmark = pytest.mark.envoy
-
-PRIMARY = b"hello from primary!\n"
-CANARY = b"hello from canary!\n"
+from pywasmfilter.testing import Host, HttpStream
 
 
-def test_chance_decides(envoy: EnvoyProcess, fetch: Fetch) -> None:
-    """Both upstreams get requests, and where each goes is as the number that is logged for it says."""
-    bodies = [fetch(envoy).body for _ in range(64)]  # all of one kind: once in 2^63 runs
-    assert set(bodies) == {PRIMARY, CANARY}
+def authority(stream: HttpStream) -> str:
+    """What Envoy chooses the route by."""
+    assert stream.sent
+    return stream.sent.authority
 
-    envoy.wait_for_log("value: ", 10, count=len(bodies))
-    values = [re.fullmatch(r"value: (\d+)\n", line.message) for line in envoy.wasm_log()]
-    numbers = [int(match[1]) for match in values if match]
-    assert [PRIMARY if number % 2 else CANARY for number in numbers] == bodies
+
+@pytest.mark.filter(configuration=b"\2 is even")
+def test_an_even_number_is_for_the_canary(host: Host) -> None:
+    """The first byte of a configuration stands in for the number."""
+    assert authority(host.request(authority="my-host.com")) == "my-host.com-canary"
+    assert host.messages == ["value: 2\n"]
+
+
+@pytest.mark.filter(configuration=b"\1 is odd")
+def test_an_odd_number_changes_nothing(host: Host) -> None:
+    """The request goes where it would have gone."""
+    assert authority(host.request(authority="my-host.com")) == "my-host.com"
+    assert host.messages == ["value: 1\n"]
+
+
+def test_without_a_configuration_chance_decides(host: Host) -> None:
+    """Each request gets a number of 32 bits, which is logged; both kinds come up."""
+    authorities = [authority(host.request()) for _ in range(64)]  # all of one kind: once in 2^63 runs
+    numbers = [int(match[1]) for line in host.messages if (match := re.fullmatch(r"value: (\d+)\n", line))]
+    assert authorities == ["test.local" if number % 2 else "test.local-canary" for number in numbers]
+    assert len(set(authorities)) == 2
     assert max(numbers) < 2**32
-
-
-@pytest.mark.parametrize(("first", "expected"), [(1, PRIMARY), (2, CANARY)])
-def test_configuration_decides(serve_example: ServeExample, fetch: Fetch, first: int, expected: bytes) -> None:
-    """The first byte of a configuration stands in for the number, for every request."""
-    envoy = serve_example(plugin_configuration=bytes([first]) + b" and more")
-    assert {fetch(envoy).body for _ in range(8)} == {expected}
-    envoy.wait_for_log(f"value: {first}\n", 10, count=8)

@@ -1,45 +1,73 @@
-"""The example logs a connection from beginning to end, and counts it."""
+"""The filter logs a connection from beginning to end, and counts it."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from pywasmfilter import LogLevel
+from pywasmfilter.testing import Host
 
-import pytest
-from pywasmfilter_compiler.envoy.process import EnvoyProcess
-
-if TYPE_CHECKING:
-    from examples.conftest import Fetch
-
-pytestmark = pytest.mark.envoy
-
-COUNTER = "wasmcustom.proxy_wasm_go.connection_counter"
+COUNTER = "proxy_wasm_go.connection_counter"
 
 
-def test_a_connection_is_logged_and_counted(envoy: EnvoyProcess, fetch: Fetch) -> None:
-    """The data of both directions, the upstream's address and its cluster's metadata are logged, in this order; the
-    counter is there from the start, and counts the connection once it has ended.
-    """
-    assert connections(envoy) == 0
+def test_a_new_connection_is_logged(host: Host) -> None:
+    """Before any data has come."""
+    host.connect()
+    assert host.log == [(LogLevel.INFO, "new connection!")]
 
-    answer = fetch(envoy, headers={"This-Is-Key": "this-is-value", "Connection": "close"})
-    assert (answer.status, answer.body) == (200, b"example body\n")
 
-    envoy.wait_for_log("connection complete!", 10)
-    assert connections(envoy) == 1
-    log = [line.message for line in envoy.wasm_log() if line.level == "info"]
-    assert log[0] == "new connection!"
-    assert log[1].startswith(">>>>>> downstream data received >>>>>>\nGET / HTTP/1.1\r\n")
-    assert "\r\nThis-Is-Key: this-is-value\r\n" in log[1]
-    assert log[2].startswith("remote address: 127.0.0.1:")
-    assert set(log[3:6]) == {
+def test_the_clients_data_is_logged(host: Host) -> None:
+    """And reaches the upstream as it is. The end of it, without data, is no line of its own."""
+    connection = host.connect()
+    connection.from_client("this is client message")
+    connection.from_client(end_of_stream=True)
+    assert host.messages[1:] == [">>>>>> downstream data received >>>>>>\nthis is client message"]
+    assert connection.to_upstream == b"this is client message"
+
+
+def test_the_upstreams_data_is_logged_after_where_it_is_from(host: Host) -> None:
+    """Its address and the metadata of its cluster come first."""
+    host.properties["upstream.address"] = "127.0.0.1:8099"
+    host.properties["xds.cluster_metadata.filter_metadata"] = {"location": {"region": "ap-northeast-1", "az": "1a"}}
+    connection = host.connect()
+    connection.from_upstream("this is server message")
+    assert host.messages[1:] == [
+        "remote address: 127.0.0.1:8099",
         "upstream cluster metadata location[region]=ap-northeast-1",
-        "upstream cluster metadata location[cloud_provider]=aws",
-        "upstream cluster metadata location[az]=ap-northeast-1a",
-    }
-    assert log[6].startswith("<<<<<< upstream data received <<<<<<\nHTTP/1.1 200 OK\r\n")
-    assert log[-2:] == ["downstream connection close!", "connection complete!"]
+        "upstream cluster metadata location[az]=1a",
+        "<<<<<< upstream data received <<<<<<\nthis is server message",
+    ]
+    assert connection.to_client == b"this is server message"
 
 
-def connections(envoy: EnvoyProcess) -> int:
-    (line,) = envoy.admin("/stats?filter=connection_counter").splitlines()
-    return int(line.rpartition(": ")[2])
+def test_what_the_proxy_does_not_know_is_a_warning(host: Host) -> None:
+    """The data is logged all the same."""
+    host.connect().from_upstream("this is server message")
+    assert [line.message for line in host.log if line.level == LogLevel.WARN] == [
+        "failed to get upstream remote address: not found",
+        "failed to get upstream location metadata: not found",
+    ]
+    assert "remote address: " in host.messages
+    assert host.messages[-1] == "<<<<<< upstream data received <<<<<<\nthis is server message"
+
+
+def test_data_need_not_be_text(host: Host) -> None:
+    """Any bytes pass, and are in the log."""
+    connection = host.connect()
+    connection.from_client(b"\x16\x03\x01\xff")
+    assert connection.to_upstream == b"\x16\x03\x01\xff"
+    assert host.messages[-1].endswith("\n\x16\x03\x01\udcff")
+
+
+def test_the_end_is_logged(host: Host) -> None:
+    """First that the client's connection is closed, then that all is over."""
+    host.connect().close_client()
+    assert host.messages[1:] == ["downstream connection close!", "connection complete!"]
+
+
+def test_connections_are_counted_when_they_end(host: Host) -> None:
+    """The counter is there from the start."""
+    assert host.metrics[COUNTER].value == 0
+    connections = [host.connect() for _ in range(3)]
+    assert host.metrics[COUNTER].value == 0
+    for connection in connections:
+        connection.close_client()
+    assert host.metrics[COUNTER].value == 3

@@ -1,90 +1,113 @@
-"""The example sends headers and hashes from two filters to a service, through shared queues."""
+"""Senders put headers and hashes into shared queues, and receivers take them out."""
 
 from __future__ import annotations
 
 import re
-import socket
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
-from pywasmfilter_compiler.envoy.process import EnvoyProcess
 
-if TYPE_CHECKING:
-    from examples.conftest import Fetch, ServeExample
+from pywasmfilter import LogLevel
+from pywasmfilter.testing import Host, Plugin, Refused, Response
 
-pytestmark = pytest.mark.envoy
-
+RECEIVER = Path(__file__).with_name("receiver")
+SENDER = Path(__file__).with_name("sender")
 QUEUES = ("http_request_headers", "http_response_headers", "tcp_data_hashes")
 
-
-def test_every_receiver_and_sender_says_what_it_is_for(envoy: EnvoyProcess) -> None:
-    """Three queues are registered, each by a context and under an id of its own; both senders know their kind."""
-    log = messages(envoy)
-
-    patterns = [re.compile(rf'queue "{name}" registered as queueID=(\d+) by contextID=\d+') for name in QUEUES]
-    ids = [{match[1] for line in log if (match := pattern.fullmatch(line))} for pattern in patterns]
-    assert [len(queue_ids) for queue_ids in ids] == [1, 1, 1]
-    assert len(set.union(*ids)) == 3
-    assert any(re.fullmatch(r"contextID=\d+ is configured for http", line) for line in log)
-    assert any(re.fullmatch(r"contextID=\d+ is configured for tcp", line) for line in log)
+pytestmark = pytest.mark.filter("receiver", vm_id="receiver", configuration=QUEUES[0])
 
 
-def test_headers_arrive_in_order(envoy: EnvoyProcess, fetch: Fetch) -> None:
-    """Each header of request and response is taken out of its queue as it was put in."""
-    fetch(envoy, "/", listener="http", headers={"x-first": "1", "x-second": "2"})
-
-    for last in ("x-request-id", "content-type"):  # sender and receiver log from different threads
-        envoy.wait_for_log(f'enqueued data: {{"key": "{last}"', 10)
-        envoy.wait_for_log(re.compile(rf'dequeued data from .*: {{"key": "{last}"'), 10)
-    log = messages(envoy)
-    sent = payloads(log, r"enqueued data: ")
-    assert {'{"key": ":method","value": "GET"}', '{"key": "x-first","value": "1"}'} <= set(sent)
-    assert payloads(log, r"\(contextID=\d+\) dequeued data from http_request_headers\(queueID=\d+\): ") == sent
-    returned = payloads(log, r"\(contextID=\d+\) enqueued data: (?={)")
-    assert '{"key": ":status","value": "200"}' in returned
-    assert payloads(log, r"\(contextID=\d+\) dequeued data from http_response_headers\(queueID=\d+\): ") == returned
+@pytest.fixture(autouse=True)
+def receivers(host: Host) -> None:
+    """The host has the receiver of one queue, and here come those of the other two, in the same VM."""
+    for queue in QUEUES[1:]:
+        host.start(RECEIVER, vm_id="receiver", configuration=queue)
 
 
-def test_hashes_of_tcp_data_arrive(envoy: EnvoyProcess) -> None:
-    """What comes back through the TCP listener is hashed, piece by piece, and each hash is taken out of the queue."""
-    with socket.create_connection(("127.0.0.1", envoy.listener_port("tcp")), timeout=30) as connection:
-        connection.sendall(b"GET /ready HTTP/1.1\r\nHost: admin\r\nConnection: close\r\n\r\n")
-        answer = b"".join(iter(lambda: connection.recv(4096), b""))
-    assert b"\nLIVE\n" in answer
-
-    while answer:  # how much of it was a piece is known to the proxy only
-        digests = {fnv1a_128(answer[:size]): size for size in range(1, len(answer) + 1)}
-        seen = envoy.wait_for_log(re.compile("dequeued data from tcp_data_hashes.*: (" + "|".join(digests) + ")$"), 10)
-        digest = seen.message.rpartition(": ")[2]
-        envoy.wait_for_log(re.compile(rf"\(contextID=\d+\) enqueued data: {digest}$"), 10)
-        answer = answer[digests[digest] :]
+@pytest.fixture
+def http_sender(host: Host) -> Plugin:
+    return host.start(SENDER, vm_id="sender", configuration="http")
 
 
-def test_without_a_receiver_the_traffic_goes_on(serve_example: ServeExample, fetch: Fetch) -> None:
-    """Both listeners answer as ever; that the queues are not found is logged as an error."""
-    envoy = serve_example(replace={"vm_id: receiver": "vm_id: somebody-else"})
-
-    assert fetch(envoy, listener="http").body == b"example body\n"
-    assert fetch(envoy, "/ready", listener="tcp").body == b"LIVE\n"
-    for place in ("new_http_context", "new_tcp_context"):
-        assert envoy.wait_for_log(f"uncaught exception in {place}", 10).level == "error"
+@pytest.fixture
+def tcp_sender(host: Host) -> Plugin:
+    return host.start(SENDER, vm_id="sender", configuration="tcp")
 
 
-def test_the_hash_is_fnv1a() -> None:
-    """The hash that these tests compare with is the published one."""
-    assert fnv1a_128(b"a") == "d228cb696f1a8caf78912b704e4a8964"
+def payloads(host: Host, pattern: str) -> list[str]:
+    """What follows the pattern in the messages that begin with it."""
+    return [line[match.end() :] for line in host.messages if (match := re.match(pattern, line))]
 
 
-def fnv1a_128(data: bytes) -> str:
-    prime, digest = (1 << 88) + (1 << 8) + 0x3B, 0x6C62272E07BB014262B821756295C58D
-    for byte in data:
-        digest = ((digest ^ byte) * prime) & ((1 << 128) - 1)
-    return f"{digest:032x}"
+def test_every_receiver_registers_its_queue(host: Host) -> None:
+    """Each has a context and a queue of its own, and says so."""
+    expected = enumerate(QUEUES, start=1)
+    assert host.messages == [f'queue "{queue}" registered as queueID={n} by contextID={n}' for n, queue in expected]
 
 
-def messages(envoy: EnvoyProcess) -> list[str]:
-    return [line.message for line in envoy.wasm_log()]
+@pytest.mark.usefixtures("http_sender", "tcp_sender")
+def test_every_sender_says_what_it_is_for(host: Host) -> None:
+    """The senders share a VM, which is not the receivers'."""
+    assert host.messages[3:] == ["contextID=1 is configured for http", "contextID=2 is configured for tcp"]
 
 
-def payloads(log: list[str], beginning: str) -> list[str]:
-    return [line[match.end() :] for line in log if (match := re.match(beginning, line))]
+def test_the_requests_headers_arrive_in_order(host: Host, http_sender: Plugin) -> None:
+    """Each is taken out of its queue as it was put in."""
+    http_sender.request("GET", "/", {"x-first": "1", "x-second": "2"})
+    sent = payloads(host, "enqueued data: ")
+    assert '{"key": ":method","value": "GET"}' in sent
+    assert sent.index('{"key": "x-first","value": "1"}') < sent.index('{"key": "x-second","value": "2"}')
+    assert payloads(host, r"\(contextID=1\) dequeued data from http_request_headers\(queueID=1\): ") == sent
+
+
+def test_the_responses_headers_arrive_in_order(host: Host, http_sender: Plugin) -> None:
+    """They have a queue of their own."""
+    http_sender.request(upstream=Response(200, {"x-first": "1"}))
+    sent = payloads(host, r"\(contextID=2\) enqueued data: ")
+    assert sent[:2] == ['{"key": ":status","value": "200"}', '{"key": "x-first","value": "1"}']
+    assert payloads(host, r"\(contextID=2\) dequeued data from http_response_headers\(queueID=2\): ") == sent
+
+
+def test_hashes_of_tcp_data_arrive(host: Host, tcp_sender: Plugin) -> None:
+    """What the upstream sends is hashed with FNV-1a, piece by piece; what the client sends is not."""
+    connection = tcp_sender.connect()
+    connection.from_client("hello")
+    connection.from_upstream("a")
+    connection.from_upstream("foobar")
+    hashes = ["d228cb696f1a8caf78912b704e4a8964", "343e1662793c64bf6f0d3597ba446f18"]  # as published
+    assert payloads(host, r"\(contextID=2\) enqueued data: ") == hashes
+    assert payloads(host, r"\(contextID=3\) dequeued data from tcp_data_hashes\(queueID=3\): ") == hashes
+    assert connection.to_client == b"afoobar"
+
+
+def test_an_item_that_another_took_is_no_error(host: Host) -> None:
+    """A receiver that finds its queue empty says nothing."""
+    before = len(host.log)
+    host.plugin.callback("proxy_on_queue_ready", 1)
+    assert host.log[before:] == []
+
+
+def test_without_a_receiver_http_goes_on(new_host: Callable[..., Host]) -> None:
+    """Where the queues are not found, that is logged as an error, and requests are answered as ever."""
+    host = new_host("sender", vm_id="sender", configuration="http")
+    assert host.request().status == 200
+    assert "uncaught exception in new_http_context" in host.log[1].message
+    assert host.log[1].level == LogLevel.ERROR
+
+
+def test_without_a_receiver_tcp_goes_on(new_host: Callable[..., Host]) -> None:
+    """The same for connections, whose data passes."""
+    host = new_host("sender", vm_id="sender", configuration="tcp")
+    connection = host.connect()
+    connection.from_upstream("data")
+    assert connection.to_client == b"data"
+    assert "uncaught exception in new_tcp_context" in host.log[1].message
+    assert host.log[1].level == LogLevel.ERROR
+
+
+@pytest.mark.parametrize("folder", ["receiver", "sender"])
+def test_a_configuration_is_needed(new_host: Callable[..., Host], folder: str) -> None:
+    """Neither end starts without one, and says what it should be."""
+    with pytest.raises(Refused, match="ValueError: the configuration is "):
+        new_host(folder, configuration=None)

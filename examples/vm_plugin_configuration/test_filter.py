@@ -1,25 +1,41 @@
-"""The example logs both configurations."""
+"""The module logs the two configurations that it gets."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
-from pywasmfilter_compiler.envoy.process import EnvoyProcess
 
-if TYPE_CHECKING:
-    from examples.conftest import Fetch
+from pywasmfilter import LogLevel
+from pywasmfilter.testing import Host
 
-pytestmark = pytest.mark.envoy
+FILTER = Path(__file__).with_name("filter.py")
+VM = '{"name": "vm configuration"}'
+
+pytestmark = pytest.mark.filter(vm_configuration=VM, configuration='{"name": "plugin configuration"}')
 
 
-def test_both_configurations_are_logged(envoy: EnvoyProcess, fetch: Fetch) -> None:
-    """Each VM logs its own configuration, then the plugin's, exactly as they stand in the file; traffic just passes."""
-    vm = ("info", 'vm config: {\n  "name": "vm configuration"\n}\n')
-    plugin = ("info", 'plugin config: {\n  "name": "plugin configuration"\n}\n')
+def test_both_configurations_are_logged(host: Host) -> None:
+    """The VM's when the VM starts, then the plugin's; each as it was given."""
+    assert host.log == [
+        (LogLevel.INFO, 'vm config: {"name": "vm configuration"}'),
+        (LogLevel.INFO, 'plugin config: {"name": "plugin configuration"}'),
+    ]
 
-    envoy.wait_for_log("plugin config: ", 10, count=3)  # a trial VM, the main thread's and the worker's
-    log = envoy.wasm_log()
-    assert log[:2] == [vm, plugin]
-    assert sorted(log) == sorted([vm, plugin] * 3)
-    assert fetch(envoy).body == b"example body\n"
+
+def test_a_plugin_in_the_same_vm_shows_its_own(host: Host) -> None:
+    """Every plugin has a configuration of its own."""
+    host.start(FILTER, vm_configuration=VM, configuration="another")
+    assert host.messages[-1] == "plugin config: another"
+
+
+@pytest.mark.filter(vm_configuration=None, configuration=None)
+def test_no_configuration_is_empty(host: Host) -> None:
+    """The module starts all the same."""
+    assert host.messages == ["vm config: ", "plugin config: "]
+
+
+def test_traffic_just_passes(host: Host) -> None:
+    """The plugin looks at no request."""
+    assert host.request().status == 200
+    assert len(host.messages) == 2
