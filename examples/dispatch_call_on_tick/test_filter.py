@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from pywasmfilter import LogLevel
 from pywasmfilter.testing import Host, Request, Response
-
-FILTER = Path(__file__).with_name("filter.py")
 
 
 def web_service(request: Request) -> Response:
@@ -42,7 +38,7 @@ def test_both_paths_are_called(host: Host) -> None:
 
 def test_plugins_count_their_own_responses(host: Host) -> None:
     """Two plugins of one VM are contexts 1 and 2 in it, and each has a number of its own."""
-    host.start(FILTER, configuration="plugin2")
+    host.start(configuration="plugin2")
     host.clusters["web_service"] = web_service
     host.advance(0.95)
     for context_id in (1, 2):

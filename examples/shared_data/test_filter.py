@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from pywasmfilter import Status
 from pywasmfilter.testing import Host
-
-FILTER = Path(__file__).with_name("filter.py")
 
 
 def test_requests_are_counted(host: Host) -> None:
@@ -20,7 +16,7 @@ def test_requests_are_counted(host: Host) -> None:
 
 def test_workers_count_together(host: Host) -> None:
     """A second worker has a VM of its own, and goes on where the first one is."""
-    workers = [host.plugin, host.start(FILTER, new_vm=True)]
+    workers = [host.plugin, host.start(new_vm=True)]
     for worker in workers * 3:
         worker.request()
     assert host.messages == [f"shared value: {count}" for count in range(1, 7)]

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from pywasmfilter import LogLevel
 from pywasmfilter.testing import Host
 
-FILTER = Path(__file__).with_name("filter.py")
 VM = '{"name": "vm configuration"}'
 
 pytestmark = pytest.mark.filter(vm_configuration=VM, configuration='{"name": "plugin configuration"}')
@@ -25,7 +22,7 @@ def test_both_configurations_are_logged(host: Host) -> None:
 
 def test_a_plugin_in_the_same_vm_shows_its_own(host: Host) -> None:
     """Every plugin has a configuration of its own."""
-    host.start(FILTER, vm_configuration=VM, configuration="another")
+    host.start(vm_configuration=VM, configuration="another")
     assert host.messages[-1] == "plugin config: another"
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from .calls import GrpcCall, GrpcError, HttpCall
-    from .host import BODIES, Body, Host
+    from .host import BODIES, Body, Host, NewHost
     from .messages import Headers, LocalResponse, Message, Request, Response
     from .plugin import Plugin, Refused
     from .proxy import LogLine, Metric
@@ -39,6 +39,7 @@ __all__ = [
     "LogLine",
     "Message",
     "Metric",
+    "NewHost",
     "NotARecording",
     "Plugin",
     "Refused",
@@ -53,7 +54,7 @@ __all__ = [
 # Loaded when first asked for: pytest loads the plugin in this package in every environment that has it.
 _HOMES = {
     "calls": ("GrpcCall", "GrpcError", "HttpCall"),
-    "host": ("BODIES", "Body", "Host"),
+    "host": ("BODIES", "Body", "Host", "NewHost"),
     "messages": ("Headers", "LocalResponse", "Message", "Request", "Response"),
     "plugin": ("Plugin", "Refused"),
     "proxy": ("LogLine", "Metric"),

@@ -15,10 +15,12 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias, get_args
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self, TypeAlias, get_args
 
-from .messages import BodyLike, HeadersLike, Text
-from .plugin import Plugin
+from pywasmfilter.types import LogLevel
+
+from .messages import BodyLike, HeadersLike, Request, Text
+from .plugin import OF_PLUGIN, OfPlugin, Plugin, ok
 from .properties import Properties
 from .proxy import Proxy
 from .python_guest import PythonGuest
@@ -33,6 +35,15 @@ StrPath: TypeAlias = str | os.PathLike[str]
 Configuration: TypeAlias = Text | Mapping[str, Any] | list[Any] | None
 
 BODIES: tuple[Body, ...] = get_args(Body)
+
+
+class VmKey(NamedTuple):
+    """What plugins that share a VM have in common."""
+
+    paths: tuple[Path, ...]
+    vm_id: str
+    configuration: bytes
+    environment: tuple[tuple[str, str], ...]
 
 
 class Host(Proxy):
@@ -53,60 +64,64 @@ class Host(Proxy):
         vm_id: str = "",
         vm_configuration: Configuration = None,
         environment: Mapping[str, str] | None = None,
-        upstream: Upstream | None = None,
+        upstream: Upstream = ok,
     ) -> None:
         super().__init__()
         if body not in BODIES:
             raise ValueError(f"the body is one of {BODIES}, not {body!r}")
         self.body = body
-        self.filters = [filter] if isinstance(filter, str | os.PathLike) else list(filter)
-        """The paths of the first plugin's filter."""
         self.properties = Properties({"source.address": "127.0.0.1:50000", "destination.address": "127.0.0.1:10000"})
         """Properties that all plugins and streams have; see `properties`."""
         self.plugins: list[Plugin] = []
-        self._vms: dict[Any, VM] = {}
-        self.plugin = self.start(
-            filter,
-            plugin=plugin,
-            configuration=configuration,
-            vm_id=vm_id,
-            vm_configuration=vm_configuration,
-            environment=environment,
-            upstream=upstream,
-        )
+        self._vms: dict[VmKey, VM] = {}
+        self._all_vms: list[VM] = []
+        variables = tuple(sorted((environment or {}).items()))
+        self._first_vm = VmKey(_paths(filter), vm_id, configuration_bytes(vm_configuration), variables)
+        self.plugin = self.start(plugin=plugin, configuration=configuration, upstream=upstream)
         """The first plugin, to which the host's own methods belong."""
 
     def start(
         self,
-        filter: StrPath | Sequence[StrPath],  # noqa: A002
+        filter: StrPath | Sequence[StrPath] | None = None,  # noqa: A002
         *,
         plugin: str = "",
         configuration: Configuration = None,
-        vm_id: str = "",
+        vm_id: str | None = None,
         vm_configuration: Configuration = None,
         environment: Mapping[str, str] | None = None,
-        upstream: Upstream | None = None,
+        upstream: Upstream = ok,
         new_vm: bool = False,
     ) -> Plugin:
-        """Start another plugin. As in Envoy, those with equal filter, `vm_id` and VM configuration share a VM.
+        """Start another plugin; where nothing is said of filter and VM, of the first one's. Raises Refused.
 
-        With `new_vm` it gets one of its own, as it does on another worker.
+        As in Envoy, plugins with equal filter, `vm_id`, VM configuration and environment share a VM. With `new_vm` this
+        one gets its own, as it does on another worker.
         """
-        paths = [Path(path) for path in ([filter] if isinstance(filter, str | os.PathLike) else filter)]
-        settings = configuration_bytes(vm_configuration)
-        key = tuple(path.resolve() for path in paths), vm_id, settings, tuple(sorted((environment or {}).items()))
+        first = self._first_vm
+        key = VmKey(
+            first.paths if filter is None else _paths(filter),
+            first.vm_id if vm_id is None else vm_id,
+            first.configuration if vm_configuration is None else configuration_bytes(vm_configuration),
+            first.environment if environment is None else tuple(sorted(environment.items())),
+        )
         if new_vm or key not in self._vms:
-            self._vms[key] = self._new_vm(paths, vm_id, settings, environment or {})
-        vm = self._vms[key]
-        started = vm.start_plugin(plugin, configuration_bytes(configuration), self.properties)
-        if upstream is not None:
-            started.upstream = upstream
+            self._vms[key] = self._new_vm(key)
+            self._all_vms.append(self._vms[key])
+        started = self._vms[key].start_plugin(plugin, configuration_bytes(configuration), self.properties)
+        started.upstream = upstream
         self.plugins.append(started)
         return started
 
-    def _new_vm(self, paths: list[Path], vm_id: str, vm_configuration: bytes, environment: Mapping[str, str]) -> VM:
-        guest, abi = new_guest(paths, self.body)
-        return VM(self, guest, abi=abi, vm_id=vm_id, vm_configuration=vm_configuration, environment=environment)
+    def _new_vm(self, key: VmKey) -> VM:
+        guest, abi = new_guest([Path(path) for path in key.paths], self.body)
+        return VM(
+            self,
+            guest,
+            abi=abi,
+            vm_id=key.vm_id,
+            vm_configuration=key.configuration,
+            environment=dict(key.environment),
+        )
 
     # Traffic through the first plugin
 
@@ -120,14 +135,18 @@ class Host(Proxy):
         *,
         authority: str = "test.local",
         json: object = None,
-        upstream: Upstream | None = None,
+        upstream: Upstream | OfPlugin = OF_PLUGIN,
     ) -> HttpStream:
         """Send a request, and see it through as far as the filter lets it go; see `Plugin.request`."""
         return self.plugin.request(
             method, path, headers, body, trailers, authority=authority, json=json, upstream=upstream
         )
 
-    def open_http(self, upstream: Upstream | None = None) -> HttpStream:
+    def send(self, request: Request, upstream: Upstream | OfPlugin = OF_PLUGIN) -> HttpStream:
+        """The same, for a request that is there already; see `Plugin.send`."""
+        return self.plugin.send(request, upstream)
+
+    def open_http(self, upstream: Upstream | OfPlugin = OF_PLUGIN) -> HttpStream:
         """A stream whose request the test sends piece by piece; see `Plugin.open_http`."""
         return self.plugin.open_http(upstream)
 
@@ -170,9 +189,9 @@ class Host(Proxy):
         """What was logged, without the levels."""
         return [line.message for line in self.log]
 
-    def logged(self, text: str) -> bool:
-        """Whether some message has a text in it."""
-        return any(text in message for message in self.messages)
+    def logged(self, text: str, level: LogLevel | None = None) -> bool:
+        """Whether some message has a text in it; with `level`, whether one of that level has."""
+        return any(text in line.message and level in (None, line.level) for line in self.log)
 
     # The end
 
@@ -182,9 +201,9 @@ class Host(Proxy):
             if not plugin.deleted:
                 plugin.shut_down()
         self.plugins = []
-        for vm in self._vms.values():
+        for vm in self._all_vms:
             vm.guest.close()
-        self._vms = {}
+        self._vms, self._all_vms = {}, []
 
     def __enter__(self) -> Self:
         return self
@@ -194,6 +213,15 @@ class Host(Proxy):
 
     def __repr__(self) -> str:
         return f"<Host {self.body}: {self.plugins}>"
+
+
+NewHost: TypeAlias = Callable[..., Host]
+"""The fixture `new_host`: a host for the filters at some paths, with options of `Host`."""
+
+
+def _paths(filter: StrPath | Sequence[StrPath]) -> tuple[Path, ...]:  # noqa: A002
+    paths = [filter] if isinstance(filter, str | os.PathLike) else filter
+    return tuple(Path(path).resolve() for path in paths)
 
 
 def new_guest(paths: list[Path], body: Body) -> tuple[Callable[[VM], Guest], str]:

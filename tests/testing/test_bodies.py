@@ -69,7 +69,7 @@ def test_each_vm_begins_afresh(make: MakeHost) -> None:
     """Modules of the filter, imported at once or late, are a VM's own; hosts do not see each other's."""
     first = make(COUNTING, NEIGHBOURS)
     assert [first.request("GET", path).text for path in ("/a", "/b")] == ["1 ['/a']", "2 ['/a', '/b']"]
-    second = Host(first.filters[0], body=first.body)
+    second = make(COUNTING, NEIGHBOURS)
     assert second.request("GET", "/c").text == "1 ['/c']"
     assert first.request("GET", "/d").text == "3 ['/a', '/b', '/d']"
 
@@ -88,7 +88,7 @@ def test_packages_of_the_filter(make: MakeHost, tmp_path: Path) -> None:
 def test_plugins_share_a_vm_or_not(make: MakeHost) -> None:
     """Plugins with equal filter, vm_id and configuration share a VM; another vm_id, or `new_vm`, gives another."""
     host = make(COUNTING, NEIGHBOURS)
-    plugins = [host.start(host.filters, **options) for options in ({}, {"vm_id": "other"}, {"new_vm": True})]
+    plugins = [host.start(**options) for options in ({}, {"vm_id": "other"}, {"new_vm": True})]
     assert [plugin.request("GET", "/").text[0] for plugin in (host.plugin, *plugins)] == ["1", "2", "1", "1"]
     assert [plugin.context_id for plugin in (host.plugin, *plugins)] == [1, 2, 1, 1]
 
