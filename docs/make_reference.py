@@ -2,8 +2,9 @@
 
     python docs/make_reference.py
 
-The SDK's sources are read, not imported. What a page shows is what the package's door shows: the names that
-`pywasmfilter` exports, and the public ones of the modules among them. The same sources give the same pages.
+The SDK's sources are read, not imported. What a page shows is what a door shows, that of `pywasmfilter` or that of
+`pywasmfilter.testing`: the names that it exports, and the public ones of the modules among them. The same sources give
+the same pages.
 """  # noqa: INP001  # a script of its own
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import TypeGuard
 
 import griffe
 
@@ -33,6 +35,11 @@ class Chapter:
     modules: tuple[str, ...]
     hostcalls: str = "(?!)"
 
+    @property
+    def door(self) -> str:
+        """The package from which users import what the page describes; "" for the SDK itself."""
+        return door_of(self.modules[-1])
+
 
 CHAPTERS = (
     Chapter("contexts.md", "Contexts", ("contexts",)),
@@ -51,18 +58,56 @@ CHAPTERS = (
     Chapter("logging.md", "Logging", ("log",)),
     Chapter("types-and-exceptions.md", "Types and exceptions", ("types", "exceptions")),
     Chapter("registration.md", "Decorators and registration", ("decorators", "registry")),
+    Chapter(
+        "testing.md",
+        "Testing",
+        (
+            "testing",
+            "testing.pytest_plugin",
+            "testing.host",
+            "testing.plugin",
+            "testing.streams",
+            "testing.messages",
+            "testing.calls",
+            "testing.proxy",
+            "testing.properties",
+            "testing.trace",
+            "testing.recording",
+            "testing.strategies",
+        ),
+    ),
 )
-BESIDE_THE_DOOR = {"registry.register_plugin", "registry.register_vm"}
+BESIDE_THE_DOOR = {"registry.register_plugin", "registry.register_vm", "testing.strategies"}
+BETWEEN_MODULES = {
+    "Proxy": "failures shared check_failure number post drain",
+    "Plugin": "__init__ callback later set_tick_period property finish new_request_id",
+    "Stream": "__init__ vm call map buffer property attributes answer hide resume close_by_filter",
+    "HttpStream": "logged_maps",
+    "TcpStream": "begin",
+    "LocalResponse": "response",
+    "_Call": "__init__ start_timer cancel",
+    "Callback": "__init__",
+    "HostCall": "__init__",
+    "Metric": "__init__",
+    "Trace": "__init__ begin end add",
+}
+"""Members of classes that the SDK's modules have for each other, and that users have no use for."""
 
 OPERATORS = {"__bytes__", "__contains__", "__delitem__", "__getitem__", "__iter__", "__len__", "__setitem__"}
 
 
 @dataclass
 class Entry:
-    """Something that a page describes under a name that users write."""
+    """Something that a page describes under a name that users write, once they have imported it from a door."""
 
     name: str
     definition: Definition
+    door: str = ""
+
+    @property
+    def full_name(self) -> str:
+        """The name that nothing else has: `testing.Request` is not `Request`."""
+        return joined(self.door, self.name)
 
     @property
     def anchor(self) -> str:
@@ -93,29 +138,41 @@ class Reference:
         """File name → text."""
         made = {"README.md": self.index()} | {chapter.file: self.page(chapter) for chapter in CHAPTERS}
         places = dict(self.places())
-        return {file: "\n".join(linked(text.splitlines(), places, file)) + "\n" for file, text in made.items()}
+        doors = {chapter.file: chapter.door for chapter in CHAPTERS}
+        return {
+            file: "\n".join(linked(text.splitlines(), places, file, doors.get(file, ""))) + "\n"
+            for file, text in made.items()
+        }
 
     # What is described where
 
-    @cached_property
-    def door(self) -> set[str]:
-        """The package's exports."""
-        return {str(name) for name in self.package.exports or ()}
+    def exports(self, door: str) -> set[str]:
+        """The names that a package exports."""
+        package = self.package[door] if door else self.package
+        return {str(name) for name in package.exports or ()}
 
     @cached_property
     def hostcalls(self) -> list[str]:
         """The exports of `hostcalls`, sorted."""
         return sorted(str(name) for name in self.package["hostcalls"].exports or ())
 
+    def is_public(self, module: str) -> bool:
+        """Whether users import a module, and write its name before those of what is in it."""
+        return module.rpartition(".")[2] in self.exports(door_of(module)) or module in BESIDE_THE_DOOR
+
     def public_name(self, module: str, name: str) -> str | None:
-        """How users write a name; None if they do not."""
-        if name in self.door:
-            return name
-        if name in self.hostcalls:
+        """How users write a name, after that of its door; None if they do not."""
+        door, full = door_of(module), f"{module}.{name}"
+        if name in self.exports(door):
+            return joined(door, name)
+        if not door and name in self.hostcalls:
             return f"hostcalls.{name}"
-        if (module in self.door and not name.startswith("_")) or f"{module}.{name}" in BESIDE_THE_DOOR:
-            return f"{module}.{name}"
-        return None
+        return full if (self.is_public(module) and not name.startswith("_")) or full in BESIDE_THE_DOOR else None
+
+    def is_described(self, definition: griffe.Object) -> bool:
+        """Whether some chapter has an entry for something."""
+        public = self.public_name(place_in_sdk(definition.module), definition.name)
+        return public is not None and is_entry(definition)
 
     def entries(self, chapter: Chapter) -> list[Entry]:
         """What a chapter describes one by one, in the order of the sources."""
@@ -123,8 +180,8 @@ class Reference:
         for module in chapter.modules:
             for name, member in self.package[module].members.items():
                 public = self.public_name(module, name)
-                if isinstance(member, griffe.Function | griffe.Class) and public and self.chapter_of(public) == chapter:
-                    found.append(Entry(public, member))
+                if is_entry(member) and public and self.find(public) is member and self.chapter_of(public) == chapter:
+                    found.append(Entry(public.removeprefix(f"{chapter.door}."), member, chapter.door))
         for name in self.hostcalls:
             member = self.package["hostcalls"].members[name]
             if re.fullmatch(chapter.hostcalls, name) and isinstance(member, griffe.Function):
@@ -137,9 +194,8 @@ class Reference:
         for chapter in CHAPTERS:
             if module == "hostcalls" and re.fullmatch(chapter.hostcalls, name):
                 return chapter
-        definition = self.package[public]
-        home = definition.final_target if isinstance(definition, griffe.Alias) else definition
-        return next(chapter for chapter in CHAPTERS if home.module.name in chapter.modules)
+        home = place_in_sdk(self.find(public).module)
+        return next(chapter for chapter in CHAPTERS if home in chapter.modules)
 
     def bound_methods(self, chapter: Chapter) -> list[BoundMethods]:
         """The functions of a chapter that are methods of header maps and buffers, by their object."""
@@ -151,7 +207,8 @@ class Reference:
             if isinstance(value, griffe.ExprAttribute):
                 call = self.constructed(value.values[0])
                 title = words(str(call.arguments[0]).rpartition(".")[2])
-                cls = self.resolve(call.function)
+                cls = self.meaning(call.function)
+                assert isinstance(cls, griffe.Class), name  # noqa: S101  # what makes an object
                 group = groups.setdefault(title, BoundMethods(title, cls.name))
                 method = cls.members[str(value.values[1])]
                 assert isinstance(method, griffe.Function), name  # noqa: S101  # what can be called
@@ -162,24 +219,46 @@ class Reference:
         """Each name that is described, and where."""
         for chapter in CHAPTERS:
             for entry in self.entries(chapter):
-                yield entry.name, f"{chapter.file}#{entry.anchor}"
+                yield entry.full_name, f"{chapter.file}#{entry.anchor}"
                 if isinstance(entry.definition, griffe.Class):
                     for method in self.methods(entry):
-                        yield method.name, f"{chapter.file}#{method.anchor}"
+                        yield method.full_name, f"{chapter.file}#{method.anchor}"
             for group in self.bound_methods(chapter):
                 yield from ((f"hostcalls.{name}", f"{chapter.file}#{slug(group.title)}") for name in group.functions)
 
     def methods(self, entry: Entry) -> list[Entry]:
         """The methods of a class that users see, in the order of the sources."""
         return [
-            Entry(f"{entry.name}.{name}", member)
+            Entry(f"{entry.name}.{name}", member, entry.door)
             for name, member in self.members(entry.definition).items()
             if isinstance(member, griffe.Function) and (not name.startswith("_") or name in OPERATORS)
         ]
 
     def members(self, cls: Definition) -> dict[str, griffe.Object | griffe.Alias]:
-        """The members of a class; what a private base has is the class's own, for users."""
-        return {name: member for base in private_bases(cls) for name, member in base.members.items()} | cls.members
+        """The members of a class that are for users; what an unseen base has is the class's own, for them."""
+        classes = [*self.unseen_bases(cls), cls]
+        found = {n: m for base in classes for n, m in base.members.items() if base is cls or n not in cls.members}
+        inner = {name for base in classes for name in BETWEEN_MODULES.get(base.name, "").split()}
+        return {name: member for name, member in found.items() if name not in inner}
+
+    def bases(self, cls: Definition) -> list[griffe.Class]:
+        """The bases of a class that are the SDK's own."""
+        bases = cls.resolved_bases if isinstance(cls, griffe.Class) else []
+        return [base for base in bases if isinstance(base, griffe.Class) and base.path.startswith(f"{PACKAGE}.")]
+
+    def unseen_bases(self, cls: Definition) -> list[griffe.Class]:
+        """Those of them that users do not see."""
+        return [base for base in self.bases(cls) if not self.is_described(base)]
+
+    def find(self, place: str) -> griffe.Object:
+        """What is at a place in the SDK, wherever it is defined. Raises KeyError if nothing is."""
+        found = self.package[place]
+        return found.final_target if isinstance(found, griffe.Alias) else found
+
+    def meaning(self, expression: object) -> griffe.Object | None:
+        """What a name means, if it is of the SDK."""
+        path = expression.canonical_path if isinstance(expression, griffe.ExprName) else ""
+        return self.find(path.removeprefix(f"{PACKAGE}.")) if path.startswith(f"{PACKAGE}.") else None
 
     def constructed(self, expression: object) -> griffe.ExprCall:
         """The call that makes an object, written there or where a variable is set."""
@@ -187,14 +266,6 @@ class Reference:
             expression = self.package[expression.canonical_path.removeprefix(f"{PACKAGE}.")].value
         assert isinstance(expression, griffe.ExprCall), expression  # noqa: S101  # the SDK makes them in no other way
         return expression
-
-    def resolve(self, expression: object) -> griffe.Class:
-        """The SDK's class that a name means."""
-        assert isinstance(expression, griffe.ExprName), expression  # noqa: S101
-        found = self.package[expression.canonical_path.removeprefix(f"{PACKAGE}.")]
-        target = found.final_target if isinstance(found, griffe.Alias) else found
-        assert isinstance(target, griffe.Class), target  # noqa: S101
-        return target
 
     # Pages
 
@@ -205,10 +276,11 @@ class Reference:
             "",
             "Every public name of the SDK, with its signature and docstring. `from pywasmfilter import …` gives those",
             "without a dot, and the modules of the others: `hostcalls`, `foreign_functions`, `log`, `properties`.",
+            "Those that begin with `testing` are for tests, which write `from pywasmfilter.testing import …`.",
             "",
         ]
         for chapter in CHAPTERS:
-            names = [f"[`{entry.name}`]({chapter.file}#{entry.anchor})" for entry in self.entries(chapter)]
+            names = [f"[`{entry.full_name}`]({chapter.file}#{entry.anchor})" for entry in self.entries(chapter)]
             groups = [f"[{group.title}]({chapter.file}#{slug(group.title)})" for group in self.bound_methods(chapter)]
             lines += [f"## [{chapter.title}]({chapter.file})", "", ", ".join(names + groups), ""]
         return "\n".join([*lines, *self.all_hostcalls()])
@@ -225,59 +297,79 @@ class Reference:
         yield ""
 
     def page(self, chapter: Chapter) -> str:
-        """One chapter."""
-        parts = [f"# {chapter.title}", *(text_of(self.package[module]) for module in chapter.modules)]
-        parts += self.aliases(chapter)
+        """One chapter: a section for each module, and one for what is in `hostcalls`."""
+        entries = self.entries(chapter)
+        sections = []
         for module in chapter.modules:
-            parts += self.objects(module)
-        for entry in self.entries(chapter):
-            parts += self.class_parts(entry) if isinstance(entry.definition, griffe.Class) else function_parts(entry)
-        for group in self.bound_methods(chapter):
-            parts += bound_parts(group)
-        return "\n\n".join(part for part in parts if part) + "\n"
+            own = [entry for entry in entries if place_in_sdk(entry.definition.module) == module]
+            sections.append([text_of(self.package[module]), *self.objects(module), *self.fixtures(module)])
+            sections[-1] += [part for entry in own for part in self.entry_parts(entry)]
+            entries = [entry for entry in entries if entry not in own]
+        sections[0][1:1] = self.aliases(chapter)
+        sections.append([part for entry in entries for part in self.entry_parts(entry)])
+        sections[-1] += [part for group in self.bound_methods(chapter) for part in bound_parts(group)]
+        texts = ["\n\n".join(part for part in parts if part) for parts in sections]
+        return f"# {chapter.title}\n\n" + "\n\n---\n\n".join(text for text in texts if text) + "\n"
 
     def aliases(self, chapter: Chapter) -> list[str]:
         """What the names of types in the signatures stand for, if they are the SDK's own abbreviations."""
-        found = set()
+        found: set[str] = set()
         for entry in self.entries(chapter):
-            is_class = isinstance(entry.definition, griffe.Class)
-            for described in [entry, *(self.methods(entry) if is_class else [])]:
+            for described in [entry, *self.methods(entry)]:
                 if isinstance(described.definition, griffe.Function):
                     found |= set(self.aliases_of(described.definition))
         return ["In signatures:", code("\n".join(sorted(found)))] if found else []
 
     def aliases_of(self, function: griffe.Function) -> Iterator[str]:
         for annotation in [function.returns, *(parameter.annotation for parameter in function.parameters)]:
-            if not isinstance(annotation, griffe.Expr):
-                continue
-            for name in annotation.iterate():
-                if isinstance(name, griffe.ExprName):
-                    definition = function.module.members.get(name.name)
-                    if isinstance(definition, griffe.Attribute):
-                        yield f"{name.name} = {definition.value}".replace("'", '"')
+            for name in annotation.iterate() if isinstance(annotation, griffe.Expr) else ():
+                definition = self.meaning(name)
+                if isinstance(definition, griffe.Attribute) and not self.is_described(definition):
+                    yield assignment(definition)
 
     def objects(self, module: str) -> list[str]:
         """A table of the objects that a public module offers, such as `properties.request`."""
         rows = []
-        for name, member in self.package[module].members.items() if module in self.door else ():
+        for name, member in self.package[module].members.items() if self.is_public(module) else ():
             value = member.value if isinstance(member, griffe.Attribute) and not name.startswith("_") else None
             cls = self.package[module].members.get(str(value.function)) if isinstance(value, griffe.ExprCall) else None
             if isinstance(cls, griffe.Class):
                 rows.append(f"| `{module}.{name}` | [`{cls.name}`](#{module}{cls.name.lower()}) |")
         return ["\n".join(["| object | its class |", "|---|---|", *rows])] if rows else []
 
+    def fixtures(self, module: str) -> list[str]:
+        """A table of the fixtures that a plugin for pytest offers."""
+        rows = [
+            f"| `{name}` | {first_sentence(member)} |"
+            for name, member in self.package[module].members.items()
+            if isinstance(member, griffe.Function) and is_decorated(member, "pytest.fixture")
+        ]
+        return ["\n".join(["| fixture | |", "|---|---|", *rows])] if rows else []
+
+    def entry_parts(self, entry: Entry) -> Iterator[str]:
+        """A class, a function, or an object with its docstring."""
+        if isinstance(entry.definition, griffe.Class):
+            yield from self.class_parts(entry)
+        elif isinstance(entry.definition, griffe.Function):
+            yield from function_parts(entry)
+        else:
+            yield from (f"## `{entry.name}`", code(assignment(entry.definition)), text_of(entry.definition))
+
     def class_parts(self, entry: Entry) -> Iterator[str]:
         """A class: what it is, its attributes in a table, its methods one by one."""
         cls = entry.definition
         assert isinstance(cls, griffe.Class)  # noqa: S101  # see `page`
-        bases = [str(base) for base in cls.bases if not str(base).startswith("_")]
+        unseen = self.unseen_bases(cls)
+        bases = [str(base) for base in cls.bases if str(base) not in {base.name for base in unseen}]
         members = self.members(cls)
+        attributes = {n: m for n, m in members.items() if isinstance(m, griffe.Attribute) and not n.startswith("_")}
         yield f"## `{entry.name}`"
-        constructor = members.get("__init__")
+        constructor = fields_as_function(cls, attributes) if bases == ["NamedTuple"] else members.get("__init__")
         call = [signature(constructor, cls.name)] if isinstance(constructor, griffe.Function) else []
         yield code("\n".join([f"class {cls.name}" + (f"({', '.join(bases)})" if bases else ""), *call]))
-        yield from (text_of(described) for described in [cls, *private_bases(cls)])
-        attributes = {n: m for n, m in members.items() if isinstance(m, griffe.Attribute) and not n.startswith("_")}
+        yield from (text_of(described) for described in [cls, *unseen])
+        if attributes or self.methods(entry):
+            yield from (f"It has all that `{base.name}` has, and:" for base in self.bases(cls) if base not in unseen)
         yield self.attribute_table(cls, attributes)
         for method in self.methods(entry):
             yield from function_parts(method, "###")
@@ -306,25 +398,57 @@ class Reference:
         return str(getter.returns), f"`{path}`. {one_line(member)}".rstrip(". ") + ("." if member.docstring else "")
 
     def type_of(self, member: griffe.Attribute) -> str:
-        """The annotation of an attribute, or the class of the object that it is set to."""
+        """The annotation of an attribute, or else what the value says that it is set to."""
         if member.annotation is not None:
             return re.sub(r"^ClassVar\[(.*)\]$", r"\1", str(member.annotation))
         value = member.value.left if isinstance(member.value, griffe.ExprBinOp) else member.value
-        constructor = member.parent.members.get("__init__") if member.parent else None
+        siblings = member.parent.members if member.parent else {}
+        constructor = siblings.get("__init__")
         parameters = {p.name: p for p in constructor.parameters} if isinstance(constructor, griffe.Function) else {}
         if isinstance(value, griffe.ExprName) and value.name in parameters:
             parameter = parameters[value.name]
             variadic = parameter.kind is griffe.ParameterKind.var_positional
             return f"tuple[{parameter.annotation}, ...]" if variadic else str(parameter.annotation)
+        if isinstance(value, griffe.ExprAttribute):
+            return str(value.values[0])  # a member of an enumeration
+        if isinstance(value, griffe.ExprCall) and str(value.function).startswith("self."):
+            method = siblings.get(str(value.function).removeprefix("self."))
+            return str(method.returns) if isinstance(method, griffe.Function) else ""
         if isinstance(value, griffe.ExprName | griffe.ExprCall):
             return str(self.constructed(value).function)
         return type(ast.literal_eval(str(value))).__name__
 
 
-def private_bases(cls: Definition) -> list[griffe.Class]:
-    """The bases of a class that users do not see."""
-    bases = cls.resolved_bases if isinstance(cls, griffe.Class) else []
-    return [base for base in bases if isinstance(base, griffe.Class) and base.name.startswith("_")]
+def door_of(module: str) -> str:
+    """The package from which users import a module or what is in it; "" for the SDK itself."""
+    return module.rpartition(".")[0]
+
+
+def place_in_sdk(module: griffe.Module) -> str:
+    """A module's name, from the SDK on."""
+    return module.path.removeprefix(f"{PACKAGE}.")
+
+
+def joined(*names: str) -> str:
+    """A name with dots; without those of its parts that are empty."""
+    return ".".join(filter(None, names))
+
+
+def is_entry(member: griffe.Object | griffe.Alias) -> TypeGuard[Definition]:
+    """Whether something is described by itself: a function, a class, or an object that has a docstring."""
+    is_object = isinstance(member, griffe.Attribute) and member.docstring is not None
+    return is_object or isinstance(member, griffe.Function | griffe.Class)
+
+
+def is_decorated(function: griffe.Function, decorator: str) -> bool:
+    return any(found.callable_path == decorator for found in function.decorators)
+
+
+def fields_as_function(cls: griffe.Class, fields: dict[str, griffe.Attribute]) -> griffe.Function:
+    """What makes a named tuple."""
+    kind = griffe.ParameterKind.positional_or_keyword
+    made = (griffe.Parameter(name, annotation=a.annotation, kind=kind, default=a.value) for name, a in fields.items())
+    return griffe.Function("__init__", parameters=griffe.Parameters(*made), parent=cls)
 
 
 # Markdown
@@ -351,11 +475,17 @@ def bound_parts(group: BoundMethods) -> Iterator[str]:
 
 
 def signature(function: griffe.Function, name: str, width: int = 100) -> str:
-    """The signature as users call it: without `self`, a line for each parameter if it is long."""
-    is_method = isinstance(function.parent, griffe.Class)
-    parameters = griffe.Parameters(*(p for p in function.parameters if not (is_method and p.name == "self")))
+    """The signature as users call it: without what they do not give, a line for each parameter if it is long."""
+    is_strategy = is_decorated(function, "hypothesis.strategies.composite")  # which gives `draw` itself
+    given = {"self", "cls"} if isinstance(function.parent, griffe.Class) else {"draw"} if is_strategy else set()
+    asked = [
+        with_plain_default(parameter, function) for parameter in function.parameters if parameter.name not in given
+    ]
     returns = None if function.name == "__init__" else function.returns
-    shown = griffe.Function(function.name, parameters=parameters, returns=returns, parent=function.parent)
+    returns = f"st.SearchStrategy[{returns}]" if is_strategy else returns
+    shown = griffe.Function(
+        function.name, parameters=griffe.Parameters(*asked), returns=returns, parent=function.parent
+    )
     line = str(shown.signature(name=name)).replace("'", '"')
     if len(line) <= width:
         return line
@@ -363,6 +493,13 @@ def signature(function: griffe.Function, name: str, width: int = 100) -> str:
     inside, _, returns = rest.rpartition(")")
     lines = [f"    {parameter}," for parameter in split_parameters(inside)]
     return "\n".join([f"{head}(", *lines, f"){returns}"])
+
+
+def with_plain_default(parameter: griffe.Parameter, function: griffe.Function) -> griffe.Parameter:
+    """A parameter whose default is not the name of a constant that users do not see."""
+    constant = function.module.members.get(str(parameter.default)) if str(parameter.default).startswith("_") else None
+    default = constant.value if isinstance(constant, griffe.Attribute) else parameter.default
+    return griffe.Parameter(parameter.name, annotation=parameter.annotation, kind=parameter.kind, default=default)
 
 
 def split_parameters(text: str) -> Iterator[str]:
@@ -384,13 +521,17 @@ def text_of(documented: griffe.Object) -> str:
     return "\n\n".join(code(p, "text") if re.search(r"^[├└│]", p, re.MULTILINE) else p for p in paragraphs)
 
 
-def linked(lines: Iterable[str], places: dict[str, str], page: str) -> Iterator[str]:
-    """The lines of a page with links from the names in their prose to where those are described."""
+def linked(lines: Iterable[str], places: dict[str, str], page: str, door: str) -> Iterator[str]:
+    """The lines of a page with links from the names in their prose to where those are described.
+
+    A name means what it means behind the page's door, then in the SDK, then in `hostcalls`.
+    """
 
     def link(match: re.Match[str]) -> str:
         name = match.group(1)
         is_plain = "." not in name and "_" not in name and not name[0].isupper()  # such as an attribute's name
-        place = None if is_plain else places.get(name) or places.get(f"hostcalls.{name}")
+        meanings = [] if is_plain else [joined(module, name) for module in (door, "", "hostcalls")]
+        place = next((places[meaning] for meaning in meanings if meaning in places), None)
         return match.group() if place is None else f"[`{name}`]({place.removeprefix(page)})"
 
     fenced = False
@@ -403,6 +544,20 @@ def linked(lines: Iterable[str], places: dict[str, str], page: str) -> Iterator[
 def one_line(documented: griffe.Object) -> str:
     """A docstring for a cell of a table."""
     return " ".join(text_of(documented).split())
+
+
+def first_sentence(documented: griffe.Object) -> str:
+    """What a docstring begins with, for a cell of a table."""
+    return re.split(r"(?<=\.) ", one_line(documented))[0].replace("|", chr(92) + "|")
+
+
+def assignment(definition: griffe.Attribute) -> str:
+    """An object by its type, if that is said, or else by its value."""
+    if definition.annotation is not None and str(definition.annotation) not in {"TypeAlias", "Final"}:
+        return f"{definition.name}: {definition.annotation}"
+    value = str(definition.value)
+    is_text = isinstance(definition.value, str) and value[0] in "'\""  # an alias that names what comes later
+    return f"{definition.name} = {value[1:-1] if is_text else value}".replace("'", '"')
 
 
 def words(constant: str) -> str:
@@ -422,8 +577,8 @@ def code(text: str, language: str = "python") -> str:
 
 
 def cell(text: str) -> str:
-    """Code in a table."""
-    return f"`{text.replace('|', chr(92) + '|')}`"
+    """Code in a table; nothing for nothing."""
+    return text and f"`{text.replace('|', chr(92) + '|')}`"
 
 
 def pages(sources: Path = REPOSITORY) -> dict[str, str]:

@@ -7,11 +7,13 @@ import re
 import runpy
 import shutil
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import pytest
 
 import pywasmfilter
+from pywasmfilter import testing
+from pywasmfilter.testing import pytest_plugin, strategies
 from tests.pages import DOCS, REPOSITORY
 
 if TYPE_CHECKING:
@@ -29,43 +31,111 @@ def test_the_pages_are_up_to_date() -> None:
 
 
 def exported() -> dict[str, object]:
-    """What users import: the package's exports, and what its public modules export or define."""
-    found: dict[str, object] = {}
-    for name in pywasmfilter.__all__:
-        value = getattr(pywasmfilter, name)
-        found[name] = value
-        if isinstance(value, ModuleType):
-            names = getattr(value, "__all__", None) or [n for n in vars(value) if is_own(value, n)]
-            found |= {f"{name}.{member}": getattr(value, member) for member in names}
-    return {name: value for name, value in found.items() if not isinstance(value, ModuleType)}
+    """What users import: the exports of both packages, and what the public modules among them export or define."""
+    found: dict[str, object] = {name: getattr(pywasmfilter, name) for name in pywasmfilter.__all__}
+    found |= {f"testing.{name}": getattr(testing, name) for name in testing.__all__}
+    found["testing.strategies"] = strategies
+    modules = {name: value for name, value in found.items() if isinstance(value, ModuleType)}
+    for name, module in modules.items():
+        names = getattr(module, "__all__", None) or [n for n in vars(module) if is_own(module, n)]
+        found |= {f"{name}.{member}": getattr(module, member) for member in names}
+    return {name: value for name, value in found.items() if name not in modules}
 
 
 def is_own(module: ModuleType, name: str) -> bool:
     """Whether a module without `__all__` offers a name, which the package does not offer already."""
     defined_here = getattr(getattr(module, name), "__module__", None) == module.__name__
-    return defined_here and not name.startswith("_") and name not in pywasmfilter.__all__
+    is_for_users = not name.startswith("_") and not isinstance(getattr(module, name), TypeVar)
+    return defined_here and is_for_users and name not in pywasmfilter.__all__
 
 
-def place_of(name: str) -> str:
-    """The page that describes a name: the one on the host call, or the one with a heading."""
+def page_and_heading(name: str) -> tuple[str, str]:
+    """The page that describes a name, and the name's heading there: none for a host call that is a row of a table."""
+    if name.startswith("testing."):
+        return PAGES["testing.md"], name.removeprefix("testing.")
     host_call = re.search(rf"^\| \[`{name.rpartition('.')[2]}`\]\((.*?)#", PAGES["README.md"], re.MULTILINE)
     if host_call:
-        return host_call.group(1)
-    (place,) = (file for file, text in PAGES.items() if f"\n## `{name}`\n" in text)
-    return place
+        return PAGES[host_call.group(1)], ""
+    (page,) = (text for file, text in PAGES.items() if file != "testing.md" and f"\n## `{name}`\n" in text)
+    return page, name
 
 
 @pytest.mark.parametrize("name", exported())
 def test_every_public_name_is_described(name: str) -> None:
-    """It has an entry with its docstring; what is an object has a row that leads to its class."""
+    """It has an entry with its docstring; what is an object has one too, or a row that leads to its class."""
     value = exported()[name]
     if type(value).__module__.startswith("pywasmfilter"):
         assert f"| `{name}` | [`{type(value).__name__}`](#" in PAGES[f"{name.partition('.')[0]}.md"]
         return
-    plain = re.sub(r"\[(`[^`]+`)\]\([^)]*\)", r"\1", PAGES[place_of(name)])
+    page, heading = page_and_heading(name)
+    assert not heading or f"\n## `{heading}`\n" in page
+    if not (inspect.isclass(value) or inspect.isroutine(value)):
+        assert re.search(rf"\n## `{heading}`\n\n```python\n\w+(:| =) .+\n```\n\n[^#-]", page)
+        return
+    plain = re.sub(r"\[(`[^`]+`)\]\([^)]*\)", r"\1", page)
     docstring = inspect.getdoc(value)
     assert docstring
     assert " ".join(docstring.split()).replace("|", "\\|") in " ".join(plain.split()).replace("|", "\\|")
+
+
+CLASSES = [cls for name in testing.__all__ if inspect.isclass(cls := getattr(testing, name))]
+
+
+def section(cls: type) -> str:
+    """What the page on tests says of a class; nothing of one that is not there."""
+    return PAGES["testing.md"].partition(f"\n## `{cls.__name__}`\n")[2].partition("\n## ")[0]
+
+
+def left_out(cls: type) -> set[str]:
+    """The members that modules have for each other."""
+    return {name for base in cls.__mro__ for name in SCRIPT["BETWEEN_MODULES"].get(base.__name__, "").split()}
+
+
+@pytest.mark.parametrize("cls", CLASSES)
+def test_every_member_of_what_tests_use_is_described(cls: type) -> None:
+    """What a class has, or inherits from the SDK, has a heading or a row, there or with a base that is described."""
+    own = [base for base in cls.__mro__ if base.__module__.startswith("pywasmfilter")]
+    text = "".join(map(section, own))
+    for name in {name for base in own for name in vars(base) if not name.startswith("_")}:
+        is_described = re.search(rf"^(### `\w+\.{name}`|\| `{name}` \|)", text, re.MULTILINE)
+        assert bool(is_described) != (name in left_out(cls)), name
+
+
+def test_what_is_left_out_is_there() -> None:
+    """Members that the reference leaves out exist, in the class that is said to have them or in one made of it."""
+    for owner, names in SCRIPT["BETWEEN_MODULES"].items():
+        family = [cls for cls in CLASSES if owner in {base.__name__ for base in cls.__mro__}]
+        source = "".join(inspect.getsource(base) for cls in family for base in cls.__mro__[:-1])
+        for name in names.split():
+            assert any(hasattr(cls, name) for cls in family) or f"self.{name}" in source, f"{owner}.{name}"
+
+
+def test_fixtures_are_described() -> None:
+    """Each fixture of the plugin for pytest has a row with a sentence."""
+    names = re.findall(r"^@pytest\.fixture.*\ndef (\w+)", inspect.getsource(pytest_plugin), re.MULTILINE)
+    assert "host" in names
+    for name in names:
+        assert re.search(rf"^\| `{name}` \| .+\. \|$", PAGES["testing.md"], re.MULTILINE), name
+
+
+def test_names_that_two_doors_have_are_told_apart() -> None:
+    """A link leads to what the name means where it stands."""
+    assert "[`Request`](headers-and-buffers.md#request)" in PAGES["README.md"]
+    assert "[`testing.Request`](testing.md#request)" in PAGES["README.md"]
+    assert "| `request` | [`Request`](#request) |" in section(testing.HttpCall)
+    assert "| `request` | [`Request`](headers-and-buffers.md#request) |" in PAGES["contexts.md"]
+
+
+@pytest.mark.parametrize("file", PAGES)
+def test_headings_are_unique(file: str) -> None:
+    """No two headings of a page have the same anchor, so that a link leads to the one that it means."""
+    anchors = [SCRIPT["slug"](heading) for heading in re.findall(r"^#+ (.+)$", PAGES[file], re.MULTILINE)]
+    assert sorted(set(anchors)) == sorted(anchors)
+
+
+def test_strategies_are_shown_as_they_are_called() -> None:
+    """What Hypothesis gives is no parameter, and what comes of it is a strategy."""
+    assert "\nchunked(body: Given[bytes]) -> st.SearchStrategy[list[bytes]]\n" in PAGES["testing.md"]
 
 
 def test_signatures_are_those_of_the_methods() -> None:

@@ -141,10 +141,10 @@ def replay(
     body: Body = "python",
     logs: bool = False,
 ) -> None:
-    """Replay a recording. With `logs`, what is logged must be the same too.
+    """Replay a recording for a filter in a body. With `logs`, what is logged must be the same too.
 
-    Raises Diverged where the filter does something else, NotARecording for another file, and Refused for a filter that
-    cannot be imported.
+    Raises `Diverged` where the filter does something else, `NotARecording` for another file, OSError for none, and
+    `Refused` for a filter that cannot be imported.
     """
     paths = [Path(path) for path in ([filter] if isinstance(filter, str | os.PathLike) else filter)]
     for number, frames in enumerate(Recording.read(recording).vms):

@@ -19,10 +19,15 @@ class HostCall:
     """One call of a host function. `results` are empty unless the status is OK."""
 
     function: str
+    """The name in the ABI, such as "proxy_log"."""
     names: tuple[str, ...]
+    """The names of the parameters."""
     arguments: tuple[int | bytes, ...]
+    """What the filter gave: numbers, and bytes for what it gave by address and size."""
     status: int = Status.OK
+    """What the host answered, a `Status`."""
     results: tuple[int | bytes, ...] = ()
+    """What the host gave beside its answer."""
 
     def __str__(self) -> str:
         shown = ", ".join(show(name, value) for name, value in zip(self.names, self.arguments, strict=True))
@@ -38,12 +43,19 @@ class Callback:
     """One callback: what the proxy said, what the filter answered, and how long that took in seconds."""
 
     name: str
+    """The name in the ABI, such as "proxy_on_request_headers"."""
     context_id: int
+    """The context that it was made in: a plugin's or a stream's."""
     arguments: tuple[int, ...]
+    """What the proxy said beside that."""
     depth: int
+    """In how many other callbacks this one ran, 0 for the outermost."""
     answer: int | None = None
+    """An `Action` where the callback answers one, otherwise 1 or 0; None if it answers nothing."""
     seconds: float = 0.0
+    """Of the machine's time, not of the host's clock."""
     calls: list[HostCall] = field(default_factory=list)
+    """The host calls that the filter made in it, in order."""
 
     def __str__(self) -> str:
         arguments = ", ".join(map(str, (self.context_id, *self.arguments)))
@@ -62,6 +74,7 @@ class Trace:
 
     def __init__(self) -> None:
         self.callbacks: list[Callback] = []
+        """All of them; clear the list to begin afresh."""
         self._running: list[Callback] = []
 
     def begin(self, name: str, context_id: int, arguments: tuple[int, ...]) -> Callback:
