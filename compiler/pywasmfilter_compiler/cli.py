@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -65,6 +66,14 @@ _MAX_MEMORY = click.option(
 )
 _ABI = click.option(
     "--abi", type=click.Choice(ABI_VERSIONS), help=f"Version of the ABI that the module declares. [{settings.ABI}]"
+)
+_PLUGIN = click.option(
+    "--plugin", "root_id", metavar="NAME", default="", help="Which plugin of the module to run. [its only one]"
+)
+_CONFIG = click.option("--config", metavar="TEXT|@FILE", default="", help="The plugin's configuration.")
+_VM_CONFIG = click.option("--vm-config", metavar="TEXT|@FILE", default="", help="The VM's configuration.")
+_ENV = click.option(
+    "--env", metavar="NAME=VALUE", multiple=True, help="An environment variable of the VM. May be repeated."
 )
 _PATHS = click.argument("paths", type=click.Path(path_type=Path), nargs=-1, required=True, metavar="PATH...")
 
@@ -138,17 +147,24 @@ def inspect(module: Path, as_json: bool) -> None:
     click.echo(json.dumps(report.to_json(), indent=2) if as_json else render(report))
 
 
+def _recording_path(_ctx: click.Context, _param: click.Parameter, value: Path | None) -> Path | None:
+    """Checked before anything is built."""
+    if value is not None:
+        from .recording import check_path  # noqa: PLC0415
+
+        check_path(value)
+    return value
+
+
 @main.command()
 @_PATHS
 @click.option("--request", "request_path", metavar="URL_PATH", help="Send one GET request, show the response, and end.")
 @click.option("--port", type=click.IntRange(0, 65535), help="Port of the proxy; 0 for any free one. [10000]")
 @click.option("--upstream", metavar="URL", help="Where requests go; by default a server that echoes them.")
-@click.option(
-    "--plugin", "root_id", metavar="NAME", default="", help="Which plugin of the module to run. [its only one]"
-)
-@click.option("--config", metavar="TEXT|@FILE", default="", help="The plugin's configuration.")
-@click.option("--vm-config", metavar="TEXT|@FILE", default="", help="The VM's configuration.")
-@click.option("--env", metavar="NAME=VALUE", multiple=True, help="An environment variable of the VM. May be repeated.")
+@_PLUGIN
+@_CONFIG
+@_VM_CONFIG
+@_ENV
 @click.option("--concurrency", type=click.IntRange(min=1), default=1, show_default=True, help="Worker threads.")
 @click.option(
     "--log-level",
@@ -156,6 +172,13 @@ def inspect(module: Path, as_json: bool) -> None:
     default="info",
     show_default=True,
     help="What of the filter's log to show.",
+)
+@click.option(
+    "--record",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    callback=_recording_path,
+    help="Write what passes between proxy and filter to FILE: headers and bodies, with any secrets in them.",
 )
 @_INCLUDE
 @_TIMEOUT
@@ -173,9 +196,11 @@ def run(paths: tuple[Path, ...], request_path: str | None, **options: Any) -> No
     for name in ("SIGTERM", "SIGHUP"):
         if number := getattr(signal, name, None):  # not every system has both
             signal.signal(number, _exit_on_signal)
-    with tempfile.TemporaryDirectory(prefix="pyfilter-") as folder:
-        module = _module(paths, options, Path(folder))
-        with _served(module, request_path, options) as server:
+    with tempfile.TemporaryDirectory(prefix="pyfilter-") as folder, ExitStack() as stack:
+        module, take = _module(paths, options, Path(folder)), None
+        if options["record"] is not None:
+            module, take = stack.enter_context(_recorded(module, options["record"], Path(folder)))
+        with _served(module, request_path, options, take) as server:
             if request_path is None:
                 _follow(server)
             else:
@@ -185,13 +210,27 @@ def run(paths: tuple[Path, ...], request_path: str | None, **options: Any) -> No
                 click.echo(f"[{line.level}] {line.message}", err=True)
 
 
+_OF_BUILD = ("include", "timeout", "max_memory", "abi")
+
+
 def _module(paths: tuple[Path, ...], options: dict[str, Any], folder: Path) -> Path:
     """What to serve: the one path, if it is that of a module, else what is built into the folder."""
     modules = [path for path in paths if path.suffix == ".wasm"]
     if modules and len(paths) > 1:
         raise UsageError(f"{modules[0]}: a module that is built already runs alone")
-    of_build = {key: options[key] for key in ("include", "timeout", "max_memory", "abi")}
+    of_build = {key: options[key] for key in _OF_BUILD}
     return modules[0] if modules else _build(paths, {"output": folder / "filter.wasm", **of_build}).path
+
+
+@contextmanager
+def _recorded(module: Path, file: Path, folder: Path) -> Iterator[tuple[Path, Callable[[bytes], bool]]]:
+    """The module with a recorder in it, and what takes the recorder's lines out of the log and into the file."""
+    from .recording import Recording  # noqa: PLC0415
+
+    with Recording(file, module) as recording:
+        with_recorder = folder / "recorded.wasm"
+        with_recorder.write_bytes(recording.module)
+        yield with_recorder, recording.take
 
 
 def _exit_on_signal(number: int, _frame: object) -> NoReturn:
@@ -199,7 +238,9 @@ def _exit_on_signal(number: int, _frame: object) -> NoReturn:
 
 
 @contextmanager
-def _served(module: Path, request_path: str | None, options: dict[str, Any]) -> Iterator[Server]:
+def _served(
+    module: Path, request_path: str | None, options: dict[str, Any], take: Callable[[bytes], bool] | None
+) -> Iterator[Server]:
     from .envoy.run import serve  # noqa: PLC0415
 
     default_port = 10000 if request_path is None else 0
@@ -216,6 +257,7 @@ def _served(module: Path, request_path: str | None, options: dict[str, Any]) -> 
                 concurrency=options["concurrency"],
                 upstream=options["upstream"],
                 log_level=options["log_level"],
+                take=take,
             )
             server = stack.enter_context(serving)
         yield server
@@ -267,6 +309,139 @@ def _request(server: Server, path: str) -> None:
     for name, value in response.getheaders():
         click.echo(f"{name}: {value}")
     click.echo(f"\n{body.decode('utf-8', 'replace').rstrip()}")
+
+
+# Without a proxy
+
+
+# -h would be found in -khello too.
+@main.command(context_settings={"ignore_unknown_options": True, "help_option_names": ["--help"]})
+@click.option(
+    "--filter-body",
+    type=click.Choice(["python", "wasm", "both"]),
+    default="both",
+    show_default=True,
+    help="Run filters as plain Python, as compiled modules, or every test once for each.",
+)
+@click.argument("pytest_arguments", nargs=-1, type=click.UNPROCESSED, metavar="[PYTEST_ARGS]...")
+@click.pass_context
+def test(ctx: click.Context, filter_body: str, pytest_arguments: tuple[str, ...]) -> None:
+    """Run the tests in the current folder, or those that PYTEST_ARGS say, without a proxy.
+
+    PYTEST_ARGS are arguments and options of pytest, whose exit code is this one's.
+    """
+    import subprocess  # noqa: PLC0415
+
+    if "-h" in pytest_arguments:
+        click.echo(ctx.get_help())
+        return
+    # A process of its own, since pytest wants to be there before what it tests. -P, because `pytest` is a command too.
+    words = ["-P", "-m", "pytest", "-p", "pywasmfilter.testing.pytest_plugin", f"--filter-body={filter_body}"]
+    with subprocess.Popen([sys.executable, *words, *pytest_arguments]) as pytest:  # noqa: S603  # arguments of the user
+        signal.signal(signal.SIGTERM, lambda *_: pytest.terminate())
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches pytest too, which shows what it has so far
+        ctx.exit(pytest.wait())
+
+
+@main.command()
+@_PATHS
+@click.option("--method", metavar="METHOD", help="The request's method. [GET, but POST with a body]")
+@click.option("--path", "url_path", metavar="URL_PATH", default="/", show_default=True, help="The request's path.")
+@click.option("-H", "--header", metavar="NAME:VALUE", multiple=True, help="A header of the request. May be repeated.")
+@click.option("--body", metavar="TEXT|@FILE", default="", help="The request's body.")
+@_PLUGIN
+@_CONFIG
+@_VM_CONFIG
+@_ENV
+@click.option(
+    "--upstream-status",
+    type=click.IntRange(200, 599),
+    default=200,
+    show_default=True,
+    help="What the upstream answers.",
+)
+@click.option(
+    "--upstream-header", metavar="NAME:VALUE", multiple=True, help="A header of the upstream's answer. May be repeated."
+)
+@click.option("--upstream-body", metavar="TEXT|@FILE", default="", help="The body of the upstream's answer.")
+@click.option(
+    "--cluster",
+    metavar="NAME=STATUS[:BODY]",
+    multiple=True,
+    help="What a cluster answers to calls of the filter. May be repeated. Calls to others fail.",
+)
+@click.option(
+    "--advance", metavar="SECONDS", type=click.FloatRange(min=0), default=0.0, help="Then let so much time pass. [0]"
+)
+@click.option(
+    "--filter-body",
+    type=click.Choice(["python", "wasm"]),
+    help="Run the filter as plain Python or as compiled module. [python, but wasm for a .wasm]",
+)
+@_JSON
+def call(paths: tuple[Path, ...], as_json: bool, **options: Any) -> None:
+    """Send one request through the filter at PATH, without a proxy, and show what happens to it.
+
+    PATH is what `pyfilter build` takes, or a module that is built already. What the filter prints is in its log, and
+    goes to standard error too.
+    """
+    import tempfile  # noqa: PLC0415
+    from contextlib import redirect_stdout  # noqa: PLC0415
+
+    from pywasmfilter.testing.call import call as call_filter, render  # noqa: PLC0415
+
+    arguments = _call_arguments(options)
+    is_built = any(path.suffix == ".wasm" for path in paths)
+    body = options["filter_body"] or ("wasm" if is_built else "python")
+    if is_built and body == "python":
+        raise UsageError("a module that is built already has no Python to run: --filter-body is wasm")
+    with tempfile.TemporaryDirectory(prefix="pyfilter-") as folder, redirect_stdout(sys.stderr):
+        if body == "wasm":
+            paths = (_module(paths, dict.fromkeys(_OF_BUILD), Path(folder)),)
+        outcome = call_filter(paths, body=body, **arguments)
+    click.echo(json.dumps(outcome.to_json(), indent=2) if as_json else render(outcome))
+
+
+def _call_arguments(options: dict[str, Any]) -> dict[str, Any]:
+    from pywasmfilter.testing import Request, Response  # noqa: PLC0415
+
+    body = _text_or_file(options["body"])
+    return {
+        "request": Request(
+            options["method"] or ("POST" if body else "GET"),
+            os.fsencode(options["url_path"]),
+            [_header(text) for text in options["header"]],
+            body,
+        ),
+        "upstream": Response(
+            options["upstream_status"],
+            [_header(text) for text in options["upstream_header"]],
+            _text_or_file(options["upstream_body"]),
+        ),
+        "clusters": {name: Response(*answer) for name, answer in map(_cluster, options["cluster"])},
+        "plugin": options["root_id"],
+        "configuration": _text_or_file(options["config"]),
+        "vm_configuration": _text_or_file(options["vm_config"]),
+        "environment": dict(map(_variable, options["env"])),
+        "advance": options["advance"],
+    }
+
+
+def _header(text: str) -> tuple[str, bytes]:
+    """A header as `curl` takes it; that of the host is the one of HTTP/2."""
+    name, colon, value = text[1:].partition(":")
+    name = (text[:1] + name).strip().lower()
+    if not colon or not name or set(text) & set("\r\n\0"):
+        raise UsageError(f"a header is NAME:VALUE, not {text!r}")
+    return ":authority" if name == "host" else name, os.fsencode(value.strip())
+
+
+def _cluster(text: str) -> tuple[str, tuple[Any, ...]]:
+    name, _, answer = text.partition("=")
+    status, _, body = answer.partition(":")
+    if not name or not re.fullmatch("[2-5][0-9][0-9]", status):
+        raise UsageError(f"--cluster takes NAME=STATUS or NAME=STATUS:BODY, not {text!r}")
+    return name, (int(status), (), _text_or_file(body))
 
 
 @main.group(invoke_without_command=True)

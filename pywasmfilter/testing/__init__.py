@@ -14,10 +14,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from .calls import GrpcCall, GrpcError, HttpCall
+    from .calls import Clusters, GrpcCall, GrpcError, HttpCall
     from .host import BODIES, Body, Host, NewHost
     from .messages import Headers, LocalResponse, Message, Request, Response
     from .plugin import Plugin, Refused
+    from .properties import Properties
     from .proxy import LogLine, Metric
     from .recording import Diverged, NotARecording, replay
     from .streams import HttpStream, TcpStream, Unfinished
@@ -27,6 +28,7 @@ __all__ = [
     "BODIES",
     "Body",
     "Callback",
+    "Clusters",
     "Diverged",
     "GrpcCall",
     "GrpcError",
@@ -42,6 +44,7 @@ __all__ = [
     "NewHost",
     "NotARecording",
     "Plugin",
+    "Properties",
     "Refused",
     "Request",
     "Response",
@@ -53,9 +56,10 @@ __all__ = [
 
 # Loaded when first asked for: pytest loads the plugin in this package in every environment that has it.
 _HOMES = {
-    "calls": ("GrpcCall", "GrpcError", "HttpCall"),
+    "calls": ("Clusters", "GrpcCall", "GrpcError", "HttpCall"),
     "host": ("BODIES", "Body", "Host", "NewHost"),
     "messages": ("Headers", "LocalResponse", "Message", "Request", "Response"),
+    "properties": ("Properties",),
     "plugin": ("Plugin", "Refused"),
     "proxy": ("LogLine", "Metric"),
     "recording": ("Diverged", "NotARecording", "replay"),

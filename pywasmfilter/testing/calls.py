@@ -165,7 +165,7 @@ class Clusters:
         self._grpc_calls: list[GrpcCall] = []
 
     def __setitem__(self, name: str, service: Service) -> None:
-        self._services[name] = list(service) if isinstance(service, list | tuple) else service
+        self._services[name] = list(service) if isinstance(service, list) else service
 
     def __delitem__(self, name: str) -> None:
         del self._services[name]

@@ -11,17 +11,23 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Final
 
+from pywasmfilter_compiler import FilterError
 from pywasmfilter_compiler.entries import Entry, find_entries
+
+from .plugin import Refused
 
 _SHARED: Final = ("pywasmfilter", "pywasmfilter_compiler")
 _INSTALLED: Final = ("site-packages", "dist-packages")
 
 
 class FilterModules(MetaPathFinder):
-    """The filters at some paths, and what they import of their folders. Raises the compiler's errors for bad paths."""
+    """The filters at some paths, and what they import of their folders. Raises Refused where there is no filter."""
 
     def __init__(self, paths: Sequence[Path]) -> None:
-        self._entries = find_entries(paths)
+        try:
+            self._entries = find_entries(paths)
+        except FilterError as error:
+            raise Refused(str(error)) from error
         self._roots = list(dict.fromkeys(str(entry.root.path) for entry in self._entries))
         self._modules: dict[str, ModuleType] = {}
         self._hidden: dict[str, ModuleType] = {}

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 from pywasmfilter.types import BufferType, LogLevel, MapType, MetricType, Status, StreamType
 
+from . import header_maps
 from .abi import I64, U64, HostError, decode_pairs, encode_pairs, u32
 from .calls import GrpcCall, HttpCall, cluster_of
 from .messages import LocalResponse, Message, Pairs, Request, as_text
@@ -107,6 +108,8 @@ class HostFunctions:
     def proxy_send_local_response(
         self, status: int, details: bytes, body: bytes, headers: bytes, grpc_status: int
     ) -> None:
+        if (running := self.streams.get(self._context)) is not None:
+            running.hold()
         if (stream := self._stream()) is not None:
             known = grpc_status if grpc_status < _GRPC_STATUSES else None
             text = "_".join(as_text(details).split())
@@ -145,28 +148,20 @@ class HostFunctions:
         return encode_pairs(self._map(map_type) or [])
 
     def proxy_set_header_map_pairs(self, map_type: int, pairs: bytes) -> None:
-        self._map_to_write(map_type)[:] = [(name.lower(), value) for name, value in decode_pairs(pairs)]
+        self._map_to_write(map_type)[:] = header_maps.arrived(map_type, decode_pairs(pairs))
 
     def proxy_get_header_map_value(self, map_type: int, name: bytes) -> bytes:
-        values = [value for key, value in _present(self._map(map_type), Status.BAD_ARGUMENT) if key == name.lower()]
-        if not values and self.abi == "0.1.0":
-            return b""
-        return _present(next(iter(values), None))
+        found = header_maps.find(map_type, _present(self._map(map_type), Status.BAD_ARGUMENT), name)
+        return b"" if found is None and self.abi == "0.1.0" else _present(found)
 
     def proxy_add_header_map_value(self, map_type: int, name: bytes, value: bytes) -> None:
-        self._map_to_write(map_type).append((name.lower(), value))
+        header_maps.add(map_type, self._map_to_write(map_type), name, value)
 
     def proxy_replace_header_map_value(self, map_type: int, name: bytes, value: bytes) -> None:
-        pairs = self._map_to_write(map_type)
-        places = [index for index, (key, _) in enumerate(pairs) if key == name.lower()]
-        for index in reversed(places[1:]):
-            del pairs[index]
-        first = places[0] if places else len(pairs)
-        pairs[first : first + 1] = [(name.lower(), value)]
+        header_maps.replace(map_type, self._map_to_write(map_type), name, value)
 
     def proxy_remove_header_map_value(self, map_type: int, name: bytes) -> None:
-        pairs = self._map_to_write(map_type)
-        pairs[:] = [pair for pair in pairs if pair[0] != name.lower()]
+        header_maps.remove(map_type, self._map_to_write(map_type), name)
 
     def proxy_get_header_map_size(self, map_type: int) -> int:
         return sum(len(name) + len(value) for name, value in self._map_to_write(map_type))
@@ -185,8 +180,7 @@ class HostFunctions:
 
     def proxy_get_property(self, path: bytes) -> bytes:
         parts = tuple(as_text(path.removesuffix(b"\0")).split("\0"))
-        of_stream = None if (stream := self._stream()) is None else stream.property(parts)
-        return _present(self._plugin().property(parts) if of_stream is None else of_stream)
+        return _present((self._stream() or self._plugin()).property(parts))
 
     def proxy_set_property(self, path: bytes, value: bytes) -> None:
         _present(self._stream()).properties[(as_text(path),)] = value

@@ -31,10 +31,12 @@ if TYPE_CHECKING:
     from .calls import GrpcCall, HttpCall
 
 Body: TypeAlias = Literal["python", "wasm"]
+"""How a filter runs: "python", as plain Python in the test's process, or "wasm", as the compiled module in wasmtime."""
 StrPath: TypeAlias = str | os.PathLike[str]
 Configuration: TypeAlias = Text | Mapping[str, Any] | list[Any] | None
 
 BODIES: tuple[Body, ...] = get_args(Body)
+"""Every `Body` that there is."""
 
 
 class VmKey(NamedTuple):
@@ -50,8 +52,8 @@ class Host(Proxy):
     """A host with one plugin, which is started, and room for more (`start`).
 
     `plugin` says which plugin of the module, as Envoy's `root_id` does; not needed if there is one. Configurations are
-    bytes, text, or what becomes JSON. Raises `Refused` if the plugin does not start. Close the host, or use it in a
-    `with` block, to let plugins hear of the end.
+    bytes, text, or what becomes JSON. Raises `Refused` if the plugin does not start, and ValueError for a body that
+    there is not. Close the host, or use it in a `with` block, to let plugins hear of the end.
     """
 
     def __init__(
@@ -70,9 +72,11 @@ class Host(Proxy):
         if body not in BODIES:
             raise ValueError(f"the body is one of {BODIES}, not {body!r}")
         self.body = body
+        """How the filters of this host run."""
         self.properties = Properties({"source.address": "127.0.0.1:50000", "destination.address": "127.0.0.1:10000"})
         """Properties that all plugins and streams have; see `properties`."""
         self.plugins: list[Plugin] = []
+        """All that were started, in order; none once the host is closed."""
         self._vms: dict[VmKey, VM] = {}
         self._all_vms: list[VM] = []
         variables = tuple(sorted((environment or {}).items()))

@@ -8,7 +8,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
+
+from pywasmfilter.types import GrpcStatus, MapType
+
+from . import header_maps
 
 Text: TypeAlias = str | bytes
 Pairs: TypeAlias = list[tuple[bytes, bytes]]
@@ -17,6 +21,7 @@ BodyLike: TypeAlias = Text | Sequence[Text]
 """A body in one piece, or in the chunks in which it arrives."""
 
 _GRPC = "application/grpc"
+_HEADERS: Final = MapType.HTTP_RESPONSE_HEADERS
 _OK = 200
 
 
@@ -234,29 +239,35 @@ class LocalResponse(Message):
 
     def response(self, request: Headers) -> Message:
         """The response that the proxy makes of it: to gRPC an error of gRPC, to a HEAD request one without a body."""
+        pairs = header_maps.arrived(_HEADERS, [(b":status", str(self.status).encode()), *self.headers.raw])
         if (request.get("content-type") or "").startswith(_GRPC):
-            return self._of_grpc()
-        headers = Headers([(b":status", str(self.status).encode()), *self.headers.raw]).raw
+            self._make_grpc(pairs)
+            return Message(pairs)
+        header_maps.assign(_HEADERS, pairs, b":status", str(self.status).encode())
         if not self.body:
-            return Message(headers)
-        for name, value in ((b"content-length", str(len(self.body)).encode()), (b"content-type", b"text/plain")):
-            if name not in Headers(headers):
-                headers.append((name, value))
-        return Message(headers, [] if request.get(":method") == "HEAD" else [self.body])
+            header_maps.remove(_HEADERS, pairs, b"content-length")
+            header_maps.remove(_HEADERS, pairs, b"content-type")
+            return Message(pairs)
+        header_maps.assign(_HEADERS, pairs, b"content-length", str(len(self.body)).encode())
+        if "content-type" not in Headers(pairs):
+            header_maps.add(_HEADERS, pairs, b"content-type", b"text/plain")
+        return Message(pairs, [] if request.get(":method") == "HEAD" else [self.body])
 
-    def _of_grpc(self) -> Message:
-        status = _GRPC_STATUSES.get(self.status, 2) if self.grpc_status is None else self.grpc_status
-        headers = [(b":status", b"200"), (b"content-type", _GRPC.encode()), *self.headers.raw]
-        headers.append((b"grpc-status", str(status).encode()))
-        if self.body:
-            headers.append((b"grpc-message", _percent_encoded(self.body)))
-        return Message(headers)
+    def _make_grpc(self, pairs: Pairs) -> None:
+        status = GRPC_STATUSES.get(self.status, GrpcStatus.UNKNOWN) if self.grpc_status is None else self.grpc_status
+        header_maps.assign(_HEADERS, pairs, b":status", b"200")
+        header_maps.assign(_HEADERS, pairs, b"content-type", _GRPC.encode())
+        if "grpc-status" not in Headers(pairs):
+            header_maps.add(_HEADERS, pairs, b"grpc-status", str(status).encode())
+        if self.body and "grpc-message" not in Headers(pairs):
+            header_maps.add(_HEADERS, pairs, b"grpc-message", _percent_encoded(self.body))
+        header_maps.remove(_HEADERS, pairs, b"content-length")
 
     def __repr__(self) -> str:
         return f"<LocalResponse {self.status} {self.details}, {len(self.body)} bytes>"
 
 
-_GRPC_STATUSES = {400: 13, 401: 16, 403: 7, 404: 12, 429: 14, 502: 14, 503: 14, 504: 14}
+GRPC_STATUSES: Final = {400: 13, 401: 16, 403: 7, 404: 12, 429: 14, 502: 14, 503: 14, 504: 14}
 """What becomes of an HTTP status: https://github.com/grpc/grpc/blob/master/doc/http-grpc-status-mapping.md."""
 
 

@@ -7,19 +7,28 @@ from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 
-from pywasmfilter_compiler import build
+from pywasmfilter_compiler import FilterError, build
+from pywasmfilter_compiler.settings import load_settings
+
+from .plugin import Refused
 
 
 def built_module(paths: tuple[Path, ...]) -> Path:
-    """The module of the filters at some paths. Raises what the build raises; see `pywasmfilter_compiler.build`."""
-    return _built(paths, tuple(_versions(paths)))
+    """The module of the filters at some paths.
+
+    Raises Refused for a filter that cannot be built, and another CompilerError if the build fails otherwise.
+    """
+    try:
+        return _built(paths, tuple(_versions(paths)))
+    except FilterError as error:
+        raise Refused(str(error)) from error
 
 
 @lru_cache(maxsize=32)
 def _built(paths: tuple[Path, ...], _versions: tuple[tuple[str, int], ...]) -> Path:
     folder = tempfile.TemporaryDirectory(prefix="pywasmfilter-")
     _folders.append(folder)
-    return build(paths, Path(folder.name) / "filter.wasm").path
+    return build(paths, **{**load_settings(paths[0]), "output": Path(folder.name) / "filter.wasm"}).path
 
 
 def _versions(paths: tuple[Path, ...]) -> Iterator[tuple[str, int]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping
+from enum import Enum
 from typing import TYPE_CHECKING, Any, Final
 
 from pywasmfilter.types import BufferType, PeerType
@@ -16,11 +17,30 @@ if TYPE_CHECKING:
     from .proxy import Proxy
     from .vm import VM
 
+_OF_STREAMS: Final = (
+    "request",
+    "response",
+    "connection",
+    "source",
+    "destination",
+    "upstream",
+    "metadata",
+    "filter_state",
+)
 _JSON: Final = "application/json"
 
 
 class Refused(Exception):  # that is what becomes of the configuration
     """A plugin does not start, so a proxy would refuse its configuration. The message has what it logged."""
+
+
+class OfPlugin(Enum):
+    """Says of a request that its upstream is the plugin's, since None says that there is none."""
+
+    OF_PLUGIN = "the plugin's upstream"
+
+
+OF_PLUGIN: Final = OfPlugin.OF_PLUGIN
 
 
 def ok(_: Request) -> Response:
@@ -68,7 +88,7 @@ class Plugin:
         *,
         authority: str = "test.local",
         json: object = None,
-        upstream: Upstream | None = None,
+        upstream: Upstream | OfPlugin = OF_PLUGIN,
     ) -> HttpStream:
         """Send a request, and see it through as far as the filter lets it go; `HttpStream` has what came of it.
 
@@ -79,14 +99,17 @@ class Plugin:
             import json as encoder  # noqa: PLC0415  # the name is the parameter's
 
             body, headers = encoder.dumps(json), [*_items(headers), ("content-type", _JSON)]
-        request = Request(method, path, headers, body, trailers, authority=authority)
+        return self.send(Request(method, path, headers, body, trailers, authority=authority), upstream)
+
+    def send(self, request: Request, upstream: Upstream | OfPlugin = OF_PLUGIN) -> HttpStream:
+        """The same, for a request that is there already."""
         stream = self.open_http(upstream)
         stream.send_request(request)
         return stream
 
-    def open_http(self, upstream: Upstream | None = None) -> HttpStream:
+    def open_http(self, upstream: Upstream | OfPlugin = OF_PLUGIN) -> HttpStream:
         """A stream whose request the test sends piece by piece: `send_headers`, `send_body`, `send_trailers`."""
-        stream = HttpStream(self, self.upstream if upstream is None else upstream)
+        stream = HttpStream(self, self.upstream if isinstance(upstream, OfPlugin) else upstream)
         self.proxy.drain()
         return stream
 
@@ -171,8 +194,8 @@ class Plugin:
             self._start_timer()
 
     def property(self, path: tuple[str, ...]) -> bytes | None:
-        """The value of a property as the ABI has it, None if there is none."""
-        return self.properties.find(path)
+        """The value of a property as the ABI has it, None if there is none. Those of streams are none of the plugin's."""
+        return None if path[0] in _OF_STREAMS else self.properties.find(path)
 
     def finish(self) -> bool:
         """The guest says that a plugin is done which was not; False if it was not asked."""

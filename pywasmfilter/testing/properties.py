@@ -45,7 +45,7 @@ class Properties:
 
     def text(self, path: str) -> str:
         """The value at a path as text; "" if there is none."""
-        return as_text(self.find((path,)) or b"")
+        return as_text(self.find(tuple(path.split("."))) or b"")
 
 
 def _inside(value: Any, path: Path) -> Any:

@@ -3,8 +3,8 @@
     def test_denies(host: Host) -> None:
         assert host.request("GET", "/", headers={"x-api-key": "no"}).status == 403
 
-`host` runs the nearest `filter.py`, or what the mark `filter` says. Everything else follows from `--filter-body`: a test that
-uses one of the fixtures runs once for each body. Where a test fails, its report has the filter's log and all callbacks.
+`host` runs the nearest `filter.py`, or what the mark `filter` says. A test that uses it runs in each body that
+`--filter-body` asks for. The report of a test that fails has the filter's log and the last callbacks.
 
 pytest loads this module wherever the package is installed, so what the fixtures need is imported by them.
 """
@@ -13,19 +13,16 @@ from __future__ import annotations
 
 import sys
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
 if TYPE_CHECKING:
-    from .host import Body, Host
+    from .host import Body, Host, NewHost
     from .messages import Headers
-
-    NewHost: TypeAlias = Callable[..., Host]
-    """`new_host(*paths, **options)`: a host for filters at these paths, with options of `Host`."""
 
 BODIES: Final = ("python", "wasm")
 _CHOICES: Final = (*BODIES, "both")
@@ -68,7 +65,7 @@ def _chosen_body(config: pytest.Config) -> str:
 # The mark
 
 
-def _marked(node: pytest.Item | pytest.FixtureRequest | Any, name: str, default: Any = None) -> Any:
+def _marked(node: Any, name: str, default: Any = None) -> Any:
     """An option in the nearest mark that has it."""
     return next((mark.kwargs[name] for mark in node.iter_markers("filter") if name in mark.kwargs), default)
 
@@ -134,9 +131,9 @@ def filter_path(request: pytest.FixtureRequest) -> list[Path]:
     """The files or folders of the test's filter."""
     if not (paths := _paths(request.node)):
         pytest.fail(
-            f"There is no filter.py in {request.path.parent} or above it, up to {request.config.rootpath}. Say where the "
-            "filter is: @pytest.mark.filter('path/of/filter.py'), from the test's folder, or filter_path in pytest's "
-            "configuration, from the folder of that file.",
+            f"There is no filter.py in {request.path.parent}, nor above it up to {request.config.rootpath}. Say where "
+            "the filter is: @pytest.mark.filter('path/of/filter.py'), from the test's folder, or filter_path in "
+            "pytest's configuration, from the folder of that file.",
             pytrace=False,
         )
     return paths
@@ -157,6 +154,9 @@ def new_host(request: pytest.FixtureRequest, filter_body: Body) -> Iterator[NewH
         files = [request.path.parent / path for path in paths] or request.getfixturevalue("filter_path")
         host = Host(files, **{"body": filter_body, **_options(request.node), **options})
         hosts[:] = [*(other for other in hosts if other.plugins), host]  # a closed one is not of interest any more
+        hypothesis = sys.modules.get("hypothesis.control")
+        if hypothesis is not None and hypothesis.currently_in_test_context():
+            hypothesis.cleanup(host.close)  # at the end of the example
         return host
 
     yield new
@@ -171,13 +171,27 @@ def host(new_host: NewHost) -> Host:
     return new_host()
 
 
+@pytest.fixture
+def replay(request: pytest.FixtureRequest, filter_path: list[Path], filter_body: Body) -> Callable[..., None]:
+    """A function that replays a recording against the test's filter: `replay("session.jsonl", logs=False)`.
+
+    The path is from the test's folder. Raises what `pywasmfilter.testing.replay` raises.
+    """
+    from .recording import replay as replay_recording  # noqa: PLC0415  # see above
+
+    def run(recording: str | Path, *, logs: bool = False) -> None:
+        replay_recording(request.path.parent / recording, filter_path, body=filter_body, logs=logs)
+
+    return run
+
+
 # What a failed test says
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:  # noqa: ARG001
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """A failed test shows what happened in its hosts."""
-    report: pytest.TestReport = yield  # type: ignore[misc, assignment]  # what the other plugins made
+    report = yield
     hosts = item.stash.get(_HOSTS, [])
     if report.failed:
         for number, host in enumerate(hosts, 1):
@@ -187,7 +201,7 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
                 ("callbacks and host calls", _last(str(host.trace))),
             ):
                 report.sections.append((title + which, text or "none"))
-    return report  # type: ignore[return-value]  # noqa: B901  # so a wrapper gives it on
+    return report
 
 
 def _text(lines: Sequence[object]) -> str:
@@ -221,7 +235,7 @@ def _differences(left: Headers, right: Headers) -> list[str]:
         elif not ours:
             lines.append(f"  only right: {name}: {_shown(theirs)}")
         elif ours != theirs:
-            lines.append(f"  different:  {name}: {_shown(ours)} == {_shown(theirs)}")
+            lines.append(f"  different:  {name}: {_shown(ours)} != {_shown(theirs)}")
     if len(lines) == 1:
         lines += ["  in another order:", f"  {left.items()}", f"  {right.items()}"]
     return lines
@@ -252,7 +266,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     terminalreporter.section("filters in both bodies")
     for body in BODIES:
         counts = Counter(by_body[body] for by_body in outcomes.values() if body in by_body)
-        terminalreporter.line(f"{body}: {', '.join(f'{count} {outcome}' for outcome, count in counts.items())}")
+        shown = sorted(counts, key=lambda outcome: (outcome != "passed", outcome))
+        terminalreporter.line(f"{body}: {', '.join(f'{counts[outcome]} {outcome}' for outcome in shown)}")
     for name, by_body in outcomes.items():
         if len(by_body) == len(BODIES) and len(set(by_body.values())) > 1:
             terminalreporter.line(f"{name}: {', '.join(f'{by_body[body]} in {body}' for body in BODIES)}")

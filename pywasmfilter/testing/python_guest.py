@@ -73,6 +73,7 @@ class PythonGuest:
 
     def __init__(self, paths: Sequence[Path], vm: VM) -> None:
         self._host = PythonHost(vm)
+        self._calls = 0
         self._state = SdkState(self._host)
         self._modules = FilterModules(paths)
         self._surroundings = Surroundings(vm)
@@ -99,9 +100,8 @@ class PythonGuest:
                 self._host.running = outer
 
     def _running(self, callback: str, context_id: int) -> Running:
-        outer = self._host.running
-        number = outer.number if outer.calling else outer.number + 1
-        return Running(context_id, context_id, int(_STREAMS.get(callback, -1)), number)
+        self._calls += not self._host.running.calling
+        return Running(context_id, context_id, int(_STREAMS.get(callback, -1)), self._calls)
 
     def _call(self, callback: str, context_id: int, arguments: tuple[int, ...]) -> int | None:
         if callback == "proxy_on_context_create":

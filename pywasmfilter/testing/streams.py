@@ -8,23 +8,29 @@ HTTP/1.1, in which the end of a body comes after its last byte, as a callback of
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from pywasmfilter.types import Action, MapType, PeerType, StreamType
 
+from . import attributes, header_maps
+from .directions import Direction
 from .messages import BodyLike, Headers, HeadersLike, LocalResponse, Message, Pairs, Request, Response, Text, as_bytes
+from .properties import encode
 
 if TYPE_CHECKING:
     from .plugin import Plugin
 
 Upstream: TypeAlias = "Response | Callable[[Request], Response | None] | None"
 
-BUFFER_LIMIT: Final = 1 << 20
-"""How many bytes of a body a proxy holds back; Envoy's default."""
 
-_DATE = "Thu, 01 Jan 1970 00:00:00 GMT"
+_CLIENT_LEFT = "downstream_remote_disconnect", 0x4000
+_VIA_UPSTREAM = "via_upstream"
+_RESET = "upstream_reset_{}_response_started{{{}}}"
+_CONNECTION_LOST = 0x40
+_PROTOCOL_ERROR = 0x800000
+_CLOSED = "wasm_close_stream"
 
 
 class Unfinished(AssertionError):  # it says what a stream is
@@ -58,14 +64,29 @@ class Stream:
         return None
 
     def property(self, path: tuple[str, ...]) -> bytes | None:
-        """What the stream has to say of a property, None if nothing."""
-        return self.properties.get(path)
+        """The value of a property: as the test has it, as the proxy knows it, or else as the filter has set it."""
+        given = self.plugin.properties.find(path)
+        if given is not None:
+            return given
+        found = attributes.find(self.attributes(path[0]), path[1:])
+        return self.properties.get(path) if found is None else encode(found)
+
+    def attributes(self, group: str) -> Any:
+        """What the proxy knows by itself under the first name of a path, None if nothing."""
+        if group == "connection":
+            return attributes.of_connection(self.context_id)
+        if group in {"source", "destination", "upstream"} and (address := self.plugin.properties.text(f"{group}.address")):
+            return attributes.of_address(address)
+        return self.context_id if group == "connection_id" else None
 
     def answer(self, response: LocalResponse) -> None:
         """End the stream with a local response, which only an HTTP stream can."""
 
     def hide(self, stream_type: int) -> None:
         """Give out nothing of a direction that the filter resumes, although its callback may still run."""
+
+    def hold(self) -> None:
+        """Do not go on after the callback that runs, since it has answered a stream."""
 
     def resume(self, stream_type: int) -> None:
         """Go on where the filter paused."""
@@ -96,7 +117,14 @@ class HttpStream(Stream):
         self.local_response: LocalResponse | None = None
         """What the filter, or the proxy in its place, answered itself."""
         self._upstream = upstream
+        self.end_of_stream = False
+        """Whether the last callback of either direction was the last of it."""
         self._logging = False
+        self._arrived_code: int | None = None
+        self._upstream_answered = False
+        self._details: str | None = None
+        self._flags = 0
+        self._began = plugin.proxy.clock.nanoseconds
         self._request = Direction(self, StreamType.HTTP_REQUEST, self._ask_upstream)
         self._response = Direction(self, StreamType.HTTP_RESPONSE, self._end)
 
@@ -181,10 +209,12 @@ class HttpStream(Stream):
 
     def send_headers(self, headers: HeadersLike, *, end_of_stream: bool = False) -> None:
         """The client's headers arrive. The proxy adds what Envoy adds."""
-        pairs = Headers(headers)
-        added = {"x-forwarded-proto": "http", "x-request-id": self.plugin.new_request_id()}
+        pairs = Headers(header_maps.without_connection(Headers(headers).raw))
+        scheme = pairs.get("x-forwarded-proto") or pairs.get(":scheme", "http")
+        added = {"x-forwarded-proto": scheme, "x-request-id": self.plugin.new_request_id()}
         own = [pair for pair in Headers(added).raw if pair[0] not in pairs]
-        self._request.receive_headers([*pairs.raw, *own], end_of_stream)
+        arrived = [(name, as_bytes(scheme) if name == b":scheme" else value) for name, value in pairs.raw]
+        self._request.receive_headers([*arrived, *own], end_of_stream)
         self.plugin.proxy.drain()
 
     def send_body(self, data: Text, *, end_of_stream: bool = False) -> None:
@@ -206,8 +236,8 @@ class HttpStream(Stream):
 
     def respond_headers(self, status: int = 200, headers: HeadersLike = (), *, end_of_stream: bool = False) -> None:
         """The upstream's headers arrive."""
-        pairs = [*Response(status, headers).headers.raw, (b"x-envoy-upstream-service-time", b"0")]
-        self._response.receive_headers(pairs, end_of_stream or self._is_head())
+        response = Response(status, headers)
+        self._response.receive_headers(self._from_upstream(response), end_of_stream or self._is_head())
         self.plugin.proxy.drain()
 
     def respond_body(self, data: Text, *, end_of_stream: bool = False) -> None:
@@ -220,10 +250,32 @@ class HttpStream(Stream):
         self._response.receive_trailers(Headers(trailers).raw)
         self.plugin.proxy.drain()
 
+    def close_by_filter(self, stream_type: int) -> None:
+        """The filter closes the stream, which has no other end then."""
+        self._details = self._details or _CLOSED
+        super().close_by_filter(stream_type)
+
+    def break_upstream(self) -> None:
+        """The upstream's connection is lost: before the response's headers that is a 503 of the proxy, later a reset."""
+        if self.ended:
+            return
+        if not self._response.begun:
+            self._flags = _CONNECTION_LOST
+            self.answer(LocalResponse(503, _RESET.format("before", "connection_termination"), _text("connection termination")))
+        else:
+            self._flags = _PROTOCOL_ERROR
+            self.answer(LocalResponse(502, _RESET.format("after", "protocol_error"), _text("protocol error")))
+        self.plugin.proxy.drain()
+
+    def closes_connection(self) -> bool:
+        """Whether the response ends the client's connection: the rest of the request is not waited for."""
+        return not self._request.complete
+
     def abort(self, _peer: PeerType = PeerType.REMOTE) -> None:
         """The client goes away in the middle of the stream."""
         if not self.ended:
             self.reset = True
+            self._details, self._flags = _CLIENT_LEFT
             self._end()
             self.plugin.proxy.drain()
 
@@ -245,60 +297,84 @@ class HttpStream(Stream):
     def _respond(self, response: Response) -> None:
         if self.ended:
             return
-        pairs = [*response.headers.raw, (b"x-envoy-upstream-service-time", b"0")]
-        self._response.receive(Message(pairs, response.chunks, response.trailers), headers_only=self._is_head())
+        message = Message(self._from_upstream(response), response.chunks, response.trailers)
+        self._response.receive(message, headers_only=self._is_head())
+
+    def _from_upstream(self, response: Response) -> Pairs:
+        """The headers of a response as they reach the filter."""
+        self._arrived_code, self._details, self._upstream_answered = response.status, _VIA_UPSTREAM, True
+        time = [(b"x-envoy-upstream-service-time", b"0")] if self._request.finished else []
+        return [*(pair for pair in response.headers.raw if pair[0] != b"keep-alive"), *time]
 
     def _is_head(self) -> bool:
-        return Headers(self._request.headers()).get(":method") == "HEAD"
+        return Headers(self._request.headers).get(":method") == "HEAD"
 
     # What the guest may see
 
     def map(self, map_type: int, *, to_write: bool = False) -> Pairs | None:
         """A header map: in its own callbacks, and in proxy_on_log to read."""
         direction = self._response if map_type >= MapType.HTTP_RESPONSE_HEADERS else self._request
-        if self._logging:
-            return None if to_write or map_type == MapType.HTTP_REQUEST_TRAILERS else direction.map_to_log(map_type)
-        return direction.map(map_type, to_write)
+        if map_type > MapType.HTTP_RESPONSE_TRAILERS:
+            return None
+        return self._to_log(map_type) if self._logging and not to_write else direction.map(map_type, to_write)
+
+    def _to_log(self, map_type: int) -> Pairs:
+        """A header map at the end of the stream, which does not have the request's trailers any more."""
+        maps = self._request.headers, [], self._response.headers, self._response.trailers
+        return maps[map_type]
 
     def buffer(self, buffer_type: int) -> bytearray | None:
         """The body that is held: in its own callbacks, and while one of them paused."""
         direction = {0: self._request, 1: self._response}.get(buffer_type)
-        return direction.buffer if direction is not None and direction.body_shown else None
+        return None if direction is None else direction.body
 
-    def property(self, path: tuple[str, ...]) -> bytes | None:
-        """What the filter has set, or what the headers say."""
-        return self.properties.get(path) or self._computed(path)
+    def _for_property(self, map_type: int) -> Pairs | None:
+        """What properties are made of is what the filter could change, if there is that."""
+        return (self._response if map_type >= MapType.HTTP_RESPONSE_HEADERS else self._request).shown.get(map_type) or self.map(map_type)
 
-    def _computed(self, path: tuple[str, ...]) -> bytes | None:
-        if path == ("request", "protocol"):
-            return b"HTTP/1.1"
-        if path == ("response", "code") and (status := Headers(self._response.headers()).get(":status")):
-            return int(status).to_bytes(8, "little")
-        if path == ("response", "code_details") and self._response.begun:
-            return as_bytes("via_upstream" if self.local_response is None else self.local_response.details)
-        for name, map_type in (("request", MapType.HTTP_REQUEST_HEADERS), ("response", MapType.HTTP_RESPONSE_HEADERS)):
-            if path[0] == name and (pairs := self.map(map_type)) is not None:
-                return _of_headers(Headers(pairs), path[1:])
-        return None
+    def attributes(self, group: str) -> Any:
+        """`request`, `response`, and what any stream has."""
+        headers, code = self._for_property(MapType.HTTP_REQUEST_HEADERS), self._code()
+        if group == "request":
+            return attributes.of_request(headers, self._request.body_size, self._times())
+        if group == "response":
+            maps = map(self._for_property, (MapType.HTTP_RESPONSE_HEADERS, MapType.HTTP_RESPONSE_TRAILERS))
+            known = attributes.of_response(*maps, len(self._response.passed.body), code, self._details, self._flags)
+            return known | ({"backend_latency": 0} if self._response.complete and self._upstream_answered else {})
+        if group == "upstream" and self._request.passed.headers.raw:
+            return {"transport_failure_reason": "", **(super().attributes(group) or {})}
+        return super().attributes(group)
+
+    def _code(self) -> int | None:
+        """The status of the response that has left, or else of the one that has arrived."""
+        return int(self._response.passed.headers.get(":status") or 0) or self._arrived_code
+
+    def _times(self) -> Mapping[str, int]:
+        duration = {"duration": self.plugin.proxy.clock.nanoseconds - self._began} if self.ended else {}
+        return {"time": self._began, **duration}
 
     def logged_maps(self) -> dict[int, Pairs]:
         """What an access logger may read of the stream."""
         return {
-            MapType.HTTP_REQUEST_HEADERS: self._request.headers(),
-            MapType.HTTP_RESPONSE_HEADERS: self._response.headers(),
+            MapType.HTTP_REQUEST_HEADERS: self._request.headers,
+            MapType.HTTP_RESPONSE_HEADERS: self._response.headers,
         }
 
     # What the guest does
+
+    def announce(self, response: LocalResponse) -> None:
+        """What will be answered is known."""
+        self.local_response, self._details, self._arrived_code = response, response.details, response.status
 
     def answer(self, response: LocalResponse) -> None:
         """Respond in place of the upstream. Unless there is a response already, it passes the filter as one does."""
         if self.ended:
             return
-        self.local_response = response
+        self.announce(response)
         self._request.drop()
-        message = response.response(Headers(self._request.headers()))
+        message = response.response(Headers(self._request.headers))
         if not self._response.begun:
-            self._response.receive(message)
+            self._response.receive_at_once(message)
             return
         self._response.drop()
         if self._response.passed.headers.raw:
@@ -308,9 +384,14 @@ class HttpStream(Stream):
         self._end()
 
     def hide(self, stream_type: int) -> None:
-        """Give out nothing of a direction."""
+        """Give out nothing of the request, whatever is resumed."""
         if stream_type <= StreamType.HTTP_RESPONSE:
-            (self._response if stream_type else self._request).hide()
+            self._request.hide()
+
+    def hold(self) -> None:
+        """What runs does not go on."""
+        self._request.hold()
+        self._response.hold()
 
     def resume(self, stream_type: int) -> None:
         """Go on with the request or the response."""
@@ -331,215 +412,8 @@ class HttpStream(Stream):
         return f"<HttpStream {self.context_id}: {self.sent}, {self.partial_response or self._waits_for()}>"
 
 
-def _of_headers(headers: Headers, path: tuple[str, ...]) -> bytes | None:
-    """What a property that is made of headers says: `request.path`, `response.headers.x-name`, …"""
-    if len(path) == 2 and path[0] == "headers":
-        values = headers.get_all(path[1])
-        return as_bytes(",".join(values)) if values else None
-    if len(path) != 1:
-        return None
-    url_path, _, query = (headers.get(":path") or "").partition("?")
-    if path[0] in {"url_path", "query"} and ":path" in headers:
-        return as_bytes(url_path if path[0] == "url_path" else query)
-    name = _HEADERS.get(path[0])
-    value = None if name is None else headers.get(name)
-    return None if value is None else as_bytes(value)
-
-
-_HEADERS: Final = {
-    "path": ":path",
-    "host": ":authority",
-    "scheme": ":scheme",
-    "method": ":method",
-    "referer": "referer",
-    "useragent": "user-agent",
-    "id": "x-request-id",
-}
-
-
-class _Step(NamedTuple):
-    """Something that arrives: headers and trailers as pairs, a piece of the body as bytes."""
-
-    part: str
-    data: Any
-    end_of_stream: bool
-
-
-class Direction:
-    """The request or the response of an HTTP stream; `then` is what follows when all of it has passed."""
-
-    def __init__(self, stream: HttpStream, stream_type: StreamType, then: Callable[[], None]) -> None:
-        self.stream_type = stream_type
-        self.passed = Message()
-        """What has left the filter."""
-        self.begun = self.finished = False
-        self.buffer = bytearray()
-        self.body_shown = False
-        self._headers, self._trailers = MapType(2 * stream_type), MapType(2 * stream_type + 1)
-        self._maps: dict[int, Pairs] = {}
-        self._shown: set[int] = set()
-        self._stream = stream
-        self._callback = f"proxy_on_{'response' if stream_type else 'request'}"
-        self._then = then
-        self._steps: deque[_Step] = deque()
-        self._ends_after: bool | None = None  # what is held back: None nothing, else whether it is the last of it
-        self._blocked = self._running = self._resumed = self._stopped = False
-
-    @property
-    def paused(self) -> bool:
-        """Whether the filter holds it back."""
-        return self._ends_after is not None
-
-    # What arrives
-
-    def receive(self, message: Message, *, headers_only: bool = False) -> None:
-        """A whole message arrives, chunk by chunk."""
-        chunks = [] if headers_only else message.chunks
-        trailers = Headers() if headers_only else message.trailers
-        self.receive_headers(message.headers.raw, not chunks and not trailers)
-        for chunk in chunks:
-            self.receive_body(chunk, False)
-        if trailers:
-            self.receive_trailers(trailers.raw)
-        elif chunks:
-            self.receive_body(b"", True)
-
-    def receive_headers(self, pairs: Pairs, end_of_stream: bool) -> None:
-        """Headers arrive."""
-        self.begun = True
-        self._receive(_Step("headers", list(pairs), end_of_stream))
-
-    def receive_body(self, data: bytes, end_of_stream: bool) -> None:
-        """A piece of the body arrives. What comes while the headers are held back is put together."""
-        if self._blocked and self._steps and self._steps[-1].part == "body":
-            data = self._steps.pop().data + data
-        self._receive(_Step("body", data, end_of_stream))
-
-    def receive_trailers(self, pairs: Pairs) -> None:
-        """Trailers arrive."""
-        self._receive(_Step("trailers", list(pairs), True))
-
-    def _receive(self, step: _Step) -> None:
-        if not self._stopped:
-            self._steps.append(step)
-            self._advance()
-
-    # What the filter does
-
-    def resume(self) -> None:
-        """Go on where the filter paused; in the middle of its callback, as if that had not paused."""
-        if self._running:
-            self._resumed = True
-        elif self._ends_after is not None:
-            ends, self._ends_after, self._blocked = self._ends_after, None, False
-            self._pass(ends)
-            self._advance()
-
-    def drop(self) -> None:
-        """Nothing more of it passes."""
-        self._steps.clear()
-        self._ends_after, self._stopped = None, True
-        self.hide()
-
-    def replace(self, message: Message) -> None:
-        """Another message passes in its place, which no filter sees."""
-        self._maps[self._headers] = list(message.headers.raw)
-        self.passed = message
-        self._finish()
-
-    # What the filter sees
-
-    def headers(self) -> Pairs:
-        """The headers as they are now; none before they have arrived."""
-        return self._maps.get(self._headers, [])
-
-    def hide(self) -> None:
-        """Nothing is shown until the next callback."""
-        self._shown.clear()
-        self.body_shown = False
-
-    def map(self, map_type: int, to_write: bool) -> Pairs | None:
-        """A header map if it is shown now; writing to trailers that are not there makes them."""
-        if map_type not in self._shown:
-            return None
-        return self._maps.setdefault(map_type, []) if to_write else self._maps.get(map_type)
-
-    def map_to_log(self, map_type: int) -> Pairs | None:
-        """A header map at the end of the stream."""
-        return self._maps.get(map_type)
-
-    # How it moves on
-
-    def _advance(self) -> None:
-        """A filter that pauses in the headers gets nothing more; one that pauses in the body gets the rest of it."""
-        while self._steps and not self._blocked and not self._running and not self._stopped:
-            self._ends_after = None
-            step = self._steps.popleft()
-            getattr(self, f"_on_{step.part}")(step.data, step.end_of_stream)
-
-    def _on_headers(self, pairs: Pairs, end_of_stream: bool) -> None:
-        self._maps[self._headers] = pairs
-        self._shown = {self._headers}
-        arguments = (len(pairs), end_of_stream)
-        # A module of ABI 0.1.0 is not told whether headers are all there is.
-        self._filter("headers", *arguments[: 1 if self._stream.vm.abi == "0.1.0" else 2], ends=end_of_stream)
-
-    def _on_body(self, data: bytes, end_of_stream: bool) -> None:
-        """With the last of the body, a filter may add trailers."""
-        self.buffer += data
-        self.body_shown = True
-        self._shown = {self._trailers} if end_of_stream else set()
-        self._filter("body", len(self.buffer), end_of_stream, ends=end_of_stream)
-        if self.paused and len(self.buffer) > BUFFER_LIMIT:
-            self._overflow()
-
-    def _on_trailers(self, pairs: Pairs, _end_of_stream: bool) -> None:
-        self._maps[self._trailers] = pairs
-        self._shown = {self._trailers}
-        self._filter("trailers", len(pairs), ends=True)
-
-    def _filter(self, part: str, *arguments: int, ends: bool) -> None:
-        """Call the filter, and do what it says."""
-        self._running, self._resumed = True, False
-        try:
-            action = self._stream.call(f"{self._callback}_{part}", *arguments)
-        finally:
-            self._running = False
-        if self._stopped:
-            return
-        if action == Action.CONTINUE or self._resumed:
-            self._pass(ends)
-        else:
-            self._ends_after, self._blocked = ends, part == "headers"
-
-    def _overflow(self) -> None:
-        """More is held back than the proxy has room for."""
-        if self.stream_type == StreamType.HTTP_REQUEST:
-            self._stream.answer(LocalResponse(413, "request_payload_too_large", b"Payload Too Large"))
-        else:
-            self._stream.answer(LocalResponse(500, "response_payload_too_large", b"Internal Server Error"))
-
-    def _pass(self, ends: bool) -> None:
-        """What was held leaves the filter."""
-        self.hide()
-        if not self.passed.headers.raw:
-            self.passed.headers = Headers(self._maps[self._headers])
-        if self.buffer:
-            self.passed.chunks.append(bytes(self.buffer))
-            self.buffer.clear()
-        if ends:
-            self.passed.trailers = Headers(self._maps.get(self._trailers, []))
-            self._finish()
-            self._then()
-
-    def _finish(self) -> None:
-        """A response that leaves the proxy gets the headers that a proxy adds."""
-        self.finished = True
-        if self.stream_type == StreamType.HTTP_RESPONSE:
-            added = [(b"date", _DATE.encode()), (b"server", b"envoy")]
-            own = [pair for pair in added if pair[0] not in self.passed.headers]
-            self._maps[self._headers] = [*self._maps[self._headers], *own]
-            self.passed.headers = Headers([*self.passed.headers.raw, *own])
+def _text(reason: str) -> bytes:
+    return b"upstream connect error or disconnect/reset before headers. reset reason: " + reason.encode()
 
 
 class TcpStream(Stream):

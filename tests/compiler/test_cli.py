@@ -8,6 +8,7 @@ import importlib.metadata
 import json
 import os
 import pty
+import re
 import select
 import signal
 import subprocess
@@ -400,6 +401,256 @@ def test_inspect_something_else(folder: Path, name: str, data: bytes | None, mes
     assert message in fail("inspect", name, code=code)
 
 
+# call
+
+CALLED = """
+from pywasmfilter import Action, HttpContext, PluginContext, hostcalls, log, plugin
+
+print("imported")
+
+@plugin("called")
+class Called(PluginContext):
+    def on_plugin_start(self, plugin_configuration_size):
+        log.info(f"{self.plugin_configuration} {self.plugin_configuration and __import__('os').environ['A']}")
+        hostcalls.set_tick_period_milliseconds(1000)
+        return True
+
+    def on_tick(self):
+        log.warn("tick")
+
+    def new_http_context(self, context_id):
+        return Stream(context_id)
+
+class Stream(HttpContext):
+    def on_http_request_headers(self, num_headers, end_of_stream):
+        self.request.headers.remove("x-secret")
+        self.request.headers["x-added"] = "\u00e4\u202e"
+        match self.request.path:
+            case "/wait":
+                return Action.PAUSE
+            case "/deny":
+                return self.send_http_response(403, body="denied")
+            case "/ask":
+                headers = [(":method", "GET"), (":path", "/"), (":authority", "a")]
+                self.dispatch_http_call("auth", headers, self.answered)
+                return Action.PAUSE
+
+    def answered(self, num_headers, body_size, num_trailers):
+        log.info(hostcalls.get_http_call_response_body())
+        self.resume_http_request()
+
+    def on_http_response_headers(self, num_headers, end_of_stream):
+        self.response.headers["x-answered"] = "1"
+"""
+
+
+@pytest.fixture
+def called(folder: Path) -> Path:
+    """A filter that shows what it was called with."""
+    path = folder / "called.py"
+    path.write_text(CALLED, encoding="utf-8")
+    return path
+
+
+def called_json(*arguments: str | Path) -> Any:
+    return json.loads(succeed("call", *arguments, "--json").stdout)
+
+
+@pytest.mark.parametrize("body", ["python", "wasm"])
+def test_call_shows_what_happens(called: Path, body: str) -> None:
+    """Both ways are shown with what was added and removed, then the log, and each callback with its host calls."""
+    options = [
+        "--path",
+        "/a",
+        "-H",
+        "X-Secret: 1",
+        "--body",
+        "sent",
+        "--upstream-body",
+        "got",
+        "--upstream-status",
+        "201",
+    ]
+    shown = succeed("call", called, *options, "--filter-body", body).stdout.splitlines()
+    assert shown[0] == "POST /a → 201"
+    assert {"    :path: /a", "  - x-secret: 1", "  + x-added: \u00e4\\u202e", "    sent"} <= set(shown)
+    assert {"    :status: 201", "  + x-answered: 1", "    got"} <= set(shown)
+    assert shown.index("    sent") < shown.index("    got") < shown.index("  [info] b'' b''")
+    line = next(index for index, line in enumerate(shown) if "on_request_headers(2, " in line)
+    assert re.fullmatch(r" +[0-9.]+ ms  on_request_headers\(2, 8, 0\) → CONTINUE", shown[line])
+    assert shown[line + 1].strip() == "remove_header_map_value(HTTP_REQUEST_HEADERS, 'x-secret')"
+
+
+def test_call_as_json(called: Path) -> None:
+    """--json prints the same as JSON, and what the filter prints stays out of it."""
+    result = succeed("call", called, "-H", "host: a.b", "--upstream-header", "x-up: 2", "--json")
+    assert result.stderr == "imported\n"
+    outcome = json.loads(result.stdout)
+    assert list(outcome) == ["request", "upstream", "response", "unfinished", "log", "callbacks"]
+    assert [":authority", "a.b"] in outcome["request"]["headers"]
+    assert ["x-added", "\u00e4\u202e"] in outcome["upstream"]["headers"]
+    assert ["x-up", "2"] in outcome["response"]["headers"]
+    assert (outcome["response"]["body"], outcome["response"]["trailers"], outcome["unfinished"]) == ("", [], None)
+    assert {"level": "info", "message": "b'' b''"} in outcome["log"]
+    (callback,) = (callback for callback in outcome["callbacks"] if callback["name"] == "proxy_on_request_headers")
+    assert (callback["context_id"], callback["arguments"], callback["answer"]) == (2, [6, 1], 0)
+    assert callback["host_calls"][0] == "remove_header_map_value(HTTP_REQUEST_HEADERS, 'x-secret')"
+
+
+def test_call_of_a_request_that_is_denied(called: Path) -> None:
+    """A response of the filter's own is shown as such, and that nothing reached the upstream. It is no failure."""
+    shown = succeed("call", called, "--path", "/deny").stdout
+    assert shown.startswith("GET /deny → 403\n\nrequest, of which nothing reached the upstream\n")
+    assert "response, which is not the upstream's\n  :status: 403\n" in shown
+    assert called_json(called, "--path", "/deny")["upstream"] is None
+
+
+def test_call_of_a_request_that_is_held_back(called: Path) -> None:
+    """Without a response, it says what the filter waits for. Time passes if that is asked for."""
+    outcome = called_json(called, "--path", "/wait", "--advance", "2.5")
+    assert outcome["response"] is None
+    assert "the filter holds the request back" in outcome["unfinished"]
+    assert [line["message"] for line in outcome["log"]][-2:] == ["tick", "tick"]
+    shown = succeed("call", called, "--path", "/wait").stdout
+    assert "the filter holds the request back" in shown
+    assert "[warn] tick" not in shown
+
+
+def test_call_with_clusters(called: Path) -> None:
+    """--cluster answers calls of the filter; a call to a cluster that was not given fails, as in Envoy."""
+    outcome = called_json(called, "--path", "/ask", "--cluster", "auth=200:a:b", "--cluster", "other=503")
+    assert outcome["log"][-1]["message"] == "a:b"
+    assert outcome["response"]["headers"][0] == [":status", "200"]
+    outcome = called_json(called, "--path", "/ask")
+    assert "BadArgument" in outcome["log"][-1]["message"]
+    assert outcome["response"]["headers"][0] == [":status", "500"]
+
+
+@pytest.mark.parametrize("body", ["python", "wasm"])
+def test_call_with_a_configuration(called: Path, body: str) -> None:
+    """--config and --env are what the plugin is configured with; `@` reads a file."""
+    Path("config").write_bytes(b"from a file")
+    outcome = called_json(called, "--config", "@config", "--env", "A=b", "--plugin", "called", "--filter-body", body)
+    assert {"level": "info", "message": "b'from a file' b"} in outcome["log"]
+
+
+def test_call_of_a_module(called: Path) -> None:
+    """A module that is built already runs as it is, and several files are built into one."""
+    succeed("build", called, "-o", "called.wasm")
+    assert ["x-answered", "1"] in called_json("called.wasm")["response"]["headers"]
+    both = called_json(called, "filter.py", "--plugin", "my-filter", "--filter-body", "wasm")
+    assert ["x", "y"] in both["response"]["headers"]
+
+
+def test_call_of_binary_bodies(called: Path) -> None:
+    """A body that is no text is shown as bytes, a long one only in part; terminals get no control characters."""
+    Path("binary").write_bytes(b"\xff\x00" + b"z" * 5000)
+    result = succeed("call", called, "--body", "@binary", "--upstream-body", "\x1b[31m" + "long\n" * 1000)
+    assert "    b'\\xff\\x00zzz" in result.stdout
+    assert "… 5002 in all" in result.stdout
+    assert "… 5005 in all" in result.stdout
+    assert "\\x1b[31mlong" in result.stdout
+    assert "\x1b" not in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("code", "messages"),
+    [
+        ("import nothing_there", ["bad.py:1", "No module named 'nothing_there'"]),
+        ("def f(:", ["bad.py", "line 1", "SyntaxError"]),
+        ("x = 1", ["bad.py registers no plugin"]),
+        ("from pywasmfilter import http_filter\n@http_filter('x')\nclass X: pass", ["bad.py:2"]),
+        (CALLED.replace("return True", "return False"), ["the plugin does not start", "[info] b'' b''"]),
+    ],
+)
+def test_call_of_a_filter_that_does_not_start(folder: Path, code: str, messages: list[str]) -> None:
+    """A filter that cannot be imported, or does not start, is an error that says why and where."""
+    (folder / "bad.py").write_text(code, encoding="utf-8")
+    said = fail("call", "bad.py").replace("imported\n", "")
+    assert said.startswith("error: ")
+    assert [message for message in messages if message not in said] == []
+
+
+def test_call_of_a_filter_that_raises_when_it_starts(folder: Path) -> None:
+    """The error has what the filter logged, which is where it raised."""
+    (folder / "bad.py").write_text(CALLED.replace("return True", "raise LookupError('no')"), encoding="utf-8")
+    result = run("call", "bad.py")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert 'bad.py", line 11, in Called.on_plugin_start\nLookupError: no\n' in result.stderr
+
+
+def test_call_of_a_module_that_breaks_down(folder: Path) -> None:
+    """What wasmtime refuses, or what traps, is an error that names the file."""
+    (folder / "bad.wasm").write_bytes(b"\0asm\1\0\0\0 and more")
+    assert fail("call", "bad.wasm").startswith("error: bad.wasm: ")
+    callback = '(func (export "proxy_on_context_create") (param i32 i32) unreachable)'
+    start = '(func (export "proxy_abi_version_0_2_1")) (func (export "malloc") (param i32) (result i32) i32.const 0)'
+    module = f'(module (memory (export "memory") 1) {start} {callback})'
+    (folder / "bad.wasm").write_bytes(bytes(wasmtime.wat2wasm(module)))
+    assert "error: bad.wasm: proxy_on_context_create" in fail("call", "bad.wasm")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["missing.py"], "missing.py: no such file"),
+        (["missing.wasm"], "missing.wasm: "),
+        (["filter.py", "-H", "x"], "'x'"),
+        (["filter.py", "-H", ": x"], "': x'"),
+        (["filter.py", "-H", "x: a\nb"], "NAME:VALUE"),
+        (["filter.py", "--cluster", "auth"], "'auth'"),
+        (["filter.py", "--cluster", "auth=99"], "'auth=99'"),
+        (["filter.py", "--env", "A"], "'A'"),
+        (["filter.py", "--body", "@missing"], "missing: "),
+        (["filter.py", "--upstream-status", "99"], "99"),
+        (["filter.py", "--advance", "-1"], "-1"),
+        (["filter.wasm", "--filter-body", "python"], "--filter-body"),
+        (["filter.wasm", "filter.py"], "filter.wasm: "),
+    ],
+)
+def test_a_call_that_makes_no_sense(folder: Path, arguments: list[str], message: str) -> None:
+    """What cannot be sent, or is not there, is an error before anything runs."""
+    assert message in fail("call", *arguments, code=1 if arguments == ["missing.py"] else 2)
+
+
+# test
+
+TESTS = """
+from pywasmfilter.testing import Host
+
+def test_filter(host: Host) -> None:
+    assert host.request().headers["x"] == "y"
+
+def test_hello(host: Host) -> None:
+    assert host.body == "python"
+"""
+
+
+def run_tests(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [*COMMAND, "test", "-p", "no:cacheprovider", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
+
+
+def test_tests_run_in_both_bodies(folder: Path) -> None:
+    """`pyfilter test` runs the tests of the current folder in both bodies, and ends as pytest does."""
+    (folder / "test_it.py").write_text(TESTS, encoding="utf-8")
+    done = run_tests()
+    assert done.returncode == pytest.ExitCode.TESTS_FAILED
+    assert "python: 2 passed\nwasm: 1 passed, 1 failed\n" in done.stdout
+
+
+def test_arguments_are_pytests(folder: Path) -> None:
+    """The body can be chosen, and all else is pytest's: options in one word with a letter of this command's too."""
+    (folder / "test_it.py").write_text(TESTS, encoding="utf-8")
+    done = run_tests("--filter-body", "python", "-v", "-khello", "test_it.py")
+    assert done.returncode == pytest.ExitCode.OK
+    assert "test_it.py::test_hello[python] PASSED" in done.stdout
+    assert "1 passed, 1 deselected" in done.stdout
+    assert run_tests("missing.py").returncode == pytest.ExitCode.USAGE_ERROR
+    (folder / "test_it.py").unlink()
+    assert run_tests().returncode == pytest.ExitCode.NO_TESTS_COLLECTED
+
+
 # cache
 
 
@@ -612,3 +863,20 @@ def test_ctrl_c_ends_a_build(folder: Path, loop: str) -> None:
     assert process.returncode in {1, 130}
     assert (out, "Traceback" in err) == ("", False)
     assert files(folder) == before
+
+
+def test_ctrl_c_ends_tests(folder: Path) -> None:
+    """Ctrl-C reaches pytest, which says what it has so far, and its exit code is the command's."""
+    (folder / "test_it.py").write_text("import time\ndef test_it():\n  print('began', flush=True)\n  time.sleep(60)\n")
+    heed = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    with start("test", "-s", "-p", "no:cacheprovider", preexec_fn=heed) as process:
+        assert process.stdout is not None
+        assert any("began" in line for line in process.stdout)
+        os.killpg(process.pid, signal.SIGINT)
+        try:
+            out, err = process.communicate(timeout=30)
+        finally:
+            process.kill()
+    assert process.returncode == pytest.ExitCode.INTERRUPTED
+    assert "no tests ran" in out
+    assert err == ""

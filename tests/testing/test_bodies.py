@@ -167,12 +167,17 @@ def test_environment_of_the_vm(make: MakeHost) -> None:
         ("import no_such_module", "No module named 'no_such_module'"),
     ],
 )
-def test_what_no_build_would_take(tmp_path: Path, code: str, message: str) -> None:
-    """As plain Python, a filter that could not be built is refused with the same reason."""
-    (tmp_path / "filter.py").write_text(code, encoding="utf-8")
+def test_what_no_build_would_take(make: MakeHost, code: str, message: str) -> None:
+    """A filter that cannot be built is refused in both bodies, with the same reason."""
     with pytest.raises(Refused, match=message):
-        Host(tmp_path / "filter.py")
+        make(code)
     assert registry.plugins == {}
+
+
+def test_no_filter_there(tmp_path: Path, body: Body) -> None:
+    """So is a path where there is none."""
+    with pytest.raises(Refused, match="no such file or folder"):
+        Host(tmp_path / "filter.py", body=body)
 
 
 def test_a_plugin_that_does_not_start(make: MakeHost) -> None:

@@ -1,0 +1,209 @@
+"""One request through a filter, and all that became of it, for `pyfilter call`.
+
+    outcome = call(["filter.py"], Request("GET", "/"), Response(200))
+    print(render(outcome))
+
+Raises the compiler's errors, for filters that cannot be imported or do not start too.
+"""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from difflib import SequenceMatcher
+from pathlib import Path
+from typing import Any, Final
+
+from pywasmfilter_compiler.errors import FilterError, UsageError
+
+from .host import Host
+from .messages import Message, Request, Response, as_text
+from .plugin import Refused
+from .proxy import LogLine
+from .streams import Unfinished
+from .trace import Callback
+
+_LONGEST: Final = 2000
+
+
+@dataclass
+class Outcome:
+    """What became of a request."""
+
+    request: Request
+    """What the client sent."""
+    sent: Request | None
+    """What reached the upstream."""
+    answer: Response | None
+    """What the upstream answered; None if the response is not its."""
+    response: Response | None
+    """What the client got."""
+    unfinished: str
+    """Why there is no response; empty if there is one."""
+    log: list[LogLine]
+    callbacks: list[Callback]
+
+    def to_json(self) -> dict[str, Any]:
+        """The same for JSON. What is not UTF-8 is there as the SDK has it, with surrogates."""
+        return {
+            "request": _message(self.request),
+            "upstream": self.sent and _message(self.sent),
+            "response": self.response and _message(self.response),
+            "unfinished": self.unfinished or None,
+            "log": [{"level": line.level.name.lower(), "message": line.message} for line in self.log],
+            "callbacks": list(map(_callback, self.callbacks)),
+        }
+
+
+def _message(message: Message) -> dict[str, Any]:
+    return {
+        "headers": message.headers.items(),
+        "body": as_text(message.body),
+        "trailers": message.trailers.items(),
+    }
+
+
+def _callback(callback: Callback) -> dict[str, Any]:
+    return {
+        "name": callback.name,
+        "context_id": callback.context_id,
+        "arguments": callback.arguments,
+        "answer": callback.answer,
+        "seconds": round(callback.seconds, 6),
+        "host_calls": list(map(str, callback.calls)),
+    }
+
+
+def call(
+    paths: Sequence[Path],
+    request: Request,
+    upstream: Response,
+    *,
+    clusters: Mapping[str, Response] | None = None,
+    advance: float = 0.0,
+    **options: Any,
+) -> Outcome:
+    """Send a request through the filter at some paths. `options` are those of Host.
+
+    `upstream` answers what passes, and `clusters` the calls of the filter. Then `advance` seconds pass.
+    """
+    with _errors(paths), Host(paths, **options) as host:
+        for name, service in (clusters or {}).items():
+            host.clusters[name] = service
+        stream = host.send(request, upstream)
+        host.advance(advance)
+        response: Response | None = None
+        unfinished = ""
+        try:
+            response = stream.response
+        except Unfinished as error:
+            unfinished = str(error)
+        answer = upstream if stream.sent is not None and stream.local_response is None else None
+        # Before the host is closed, which is not of interest.
+        return Outcome(request, stream.sent, answer, response, unfinished, list(host.log), list(host.trace.callbacks))
+
+
+@contextmanager
+def _errors(paths: Sequence[Path]) -> Iterator[None]:
+    """What goes wrong with the filter becomes an error of the compiler's kind, which is a message."""
+    try:
+        yield
+    except Refused as error:
+        raise FilterError(str(error) + _place(error.__cause__)) from error
+    except OSError as error:
+        raise UsageError(f"{error.filename}: {error.strerror or error}") from error
+    except Exception as error:
+        # Of wasmtime, which plain Python does without: a module that it refuses, or that broke down.
+        if type(error).__name__ not in ("Trapped", "WasmtimeError"):
+            raise
+        raise FilterError(str(error).strip(), ", ".join(path.name for path in paths)) from error
+
+
+def _place(error: BaseException | None) -> str:
+    """Where in the user's own code an import failed."""
+    own = Path(__file__).parents[1]
+    frames = [
+        frame
+        for frame in traceback.extract_tb(error.__traceback__ if error else None)
+        if _is_users(frame.filename, own)
+    ]
+    return f"\n  {frames[-1].filename}:{frames[-1].lineno}" if frames else ""
+
+
+def _is_users(file: str, own: Path) -> bool:
+    return not file.startswith("<") and not Path(file).is_relative_to(own)
+
+
+# As text
+
+
+def render(outcome: Outcome) -> str:
+    """What happened, for a person to read. + and - mark what filter and proxy changed."""
+    request, response = outcome.request, outcome.response
+    status = str(response.status) if response else "no response"
+    sections = [f"{_shown(request.method)} {_shown(request.path)} → {status}"]
+    if outcome.sent is None:
+        sections.append(_section("request, of which nothing reached the upstream", _lines(request)))
+    else:
+        sections.append(_section("request, from client to upstream", _changes(request, outcome.sent)))
+    if response is None:
+        sections.append(_section("response", [f"none: {outcome.unfinished}"]))
+    elif outcome.answer is None:
+        sections.append(_section("response, which is not the upstream's", _lines(response)))
+    else:
+        sections.append(_section("response, from upstream to client", _changes(outcome.answer, response)))
+    sections.append(_section("log", [line for entry in outcome.log for line in str(entry).split("\n")]))
+    sections.append(_section("callbacks, with their host calls", _story(outcome.callbacks)))
+    return "\n\n".join(sections)
+
+
+def _section(title: str, lines: Sequence[str]) -> str:
+    return "\n".join([title, *(f"  {_shown(line)}".rstrip() for line in lines or ["nothing"])])
+
+
+def _shown(text: str) -> str:
+    """A text that does a terminal no harm."""
+    return "".join(
+        char if char.isprintable() else char.encode("unicode_escape", "surrogatepass").decode() for char in text
+    )
+
+
+def _lines(message: Message) -> list[str]:
+    headers = [f"{name}: {value}" for name, value in message.headers.items()]
+    trailers = [f"{name}: {value}" for name, value in message.trailers.items()]
+    body = _body(message.body)
+    return [*headers, *(["", *body] if body else []), *(["", *trailers] if trailers else [])]
+
+
+def _body(body: bytes) -> list[str]:
+    try:
+        text = body.decode()
+    except UnicodeDecodeError:
+        return [f"{body[:_LONGEST]!r}", *_rest(body)]
+    return [*text[:_LONGEST].splitlines(), *_rest(text)]
+
+
+def _rest(whole: Sequence[Any]) -> list[str]:
+    return [f"… {len(whole)} in all"] if len(whole) > _LONGEST else []
+
+
+def _changes(before: Message, after: Message) -> list[str]:
+    old, new = _lines(before), _lines(after)
+    lines = []
+    for _, start, end, new_start, new_end in SequenceMatcher(None, old, new, autojunk=False).get_opcodes():
+        if old[start:end] == new[new_start:new_end]:
+            lines += [f"  {line}" for line in old[start:end]]
+        else:
+            lines += [f"- {line}" for line in old[start:end]] + [f"+ {line}" for line in new[new_start:new_end]]
+    return lines
+
+
+def _story(callbacks: Sequence[Callback]) -> list[str]:
+    lines = []
+    for callback in callbacks:
+        indent = "  " * callback.depth
+        lines.append(f"{callback.seconds * 1000:8.3f} ms  {indent}{callback}")
+        lines += [f"{'':11}    {indent}{host_call}" for host_call in callback.calls]
+    return lines
