@@ -11,6 +11,13 @@ class BodyRedaction(HttpContext):
     def on_http_response_body(self, body_size: int, end_of_stream: bool) -> Action:
         if not end_of_stream:
             return Action.PAUSE  # the proxy keeps what has come; the next call sees all of it
-        if b"secret" in bytes(self.response.buffer):
-            self.response.buffer.replace(f"Original message body ({body_size} bytes) redacted.\n")
+        self.redact()
         return Action.CONTINUE
+
+    def on_http_response_trailers(self, num_trailers: int) -> None:
+        self.redact()  # trailers end a body, too: no body callback says so then
+
+    def redact(self) -> None:
+        body = bytes(self.response.buffer)
+        if b"secret" in body:
+            self.response.buffer.replace(f"Original message body ({len(body)} bytes) redacted.\n")

@@ -25,7 +25,9 @@ class HttpAuthRandom(HttpContext):
     def on_answer(self, num_headers: int, body_size: int, num_trailers: int) -> None:
         for name, value in hostcalls.get_http_call_response_headers():
             log.info(f"response header from {CLUSTER}: {name}: {value}")
-        if fnv1a_32(hostcalls.get_http_call_response_body()) % 2 == 0:
+        if not num_headers:  # the call broke off
+            self.send_http_response(503, body="no answer")
+        elif fnv1a_32(hostcalls.get_http_call_response_body()) % 2 == 0:
             log.info("access granted")
             self.resume_http_request()
         else:

@@ -16,6 +16,7 @@ class HttpBody(PluginContext):
 class SetBody(HttpContext):
     changes_response = False
     operation = ""
+    holds_body = False
 
     def on_http_request_headers(self, num_headers: int, end_of_stream: bool) -> int | None:
         headers = self.request.headers
@@ -29,6 +30,9 @@ class SetBody(HttpContext):
     def on_http_request_body(self, body_size: int, end_of_stream: bool) -> int | None:
         return None if self.changes_response else self.change("request", self.request.buffer, end_of_stream)
 
+    def on_http_request_trailers(self, num_trailers: int) -> int | None:
+        return None if self.changes_response else self.end_body("request", self.request.buffer)
+
     def on_http_response_headers(self, num_headers: int, end_of_stream: bool) -> None:
         if self.changes_response:
             self.response.headers.remove("content-length")
@@ -36,9 +40,17 @@ class SetBody(HttpContext):
     def on_http_response_body(self, body_size: int, end_of_stream: bool) -> int | None:
         return self.change("response", self.response.buffer, end_of_stream) if self.changes_response else None
 
+    def on_http_response_trailers(self, num_trailers: int) -> int | None:
+        return self.end_body("response", self.response.buffer) if self.changes_response else None
+
+    def end_body(self, which: str, body: Buffer) -> Action | None:
+        """Trailers end a body, too: no body callback says so then."""
+        return self.change(which, body, True) if self.holds_body else None
+
     def change(self, which: str, body: Buffer, end_of_stream: bool) -> Action:
-        if not end_of_stream:
-            return Action.PAUSE  # the proxy keeps what has come until all of it is there
+        self.holds_body = not end_of_stream
+        if self.holds_body:
+            return Action.PAUSE  # the proxy keeps what has come until all of it is there, or trailers come
         log.info(f"original {which} body: ".encode() + bytes(body))
         match self.operation:
             case "append":
@@ -54,6 +66,10 @@ class SetBody(HttpContext):
 
 class EchoBody(HttpContext):
     def on_http_request_body(self, body_size: int, end_of_stream: bool) -> Action:
-        if not end_of_stream:
-            return Action.PAUSE
+        return self.echo() if end_of_stream else Action.PAUSE
+
+    def on_http_request_trailers(self, num_trailers: int) -> Action:
+        return self.echo()  # trailers end a body, too: no body callback says so then
+
+    def echo(self) -> Action:
         return self.send_http_response(200, body=bytes(self.request.buffer))

@@ -18,8 +18,13 @@ class BodyChunks(HttpContext):
         )
         if body_size > self.read_size and b"pattern" in self.next_chunk(body_size - self.read_size):
             return self.deny()
-        if not end_of_stream:
-            return Action.PAUSE
+        return self.let_through(body_size) if end_of_stream else Action.PAUSE
+
+    def on_http_request_trailers(self, num_trailers: int) -> int:
+        """Trailers end a body, too: no body callback says so then."""
+        return self.let_through(len(self.request.buffer))
+
+    def let_through(self, body_size: int) -> int:
         if self.read_size != body_size:
             log.error(f"read data does not match the expected total size: {self.read_size} != {body_size}")
         log.info("pattern not found")

@@ -32,8 +32,13 @@ class PayloadValidation(HttpContext):
         return Action.CONTINUE
 
     def on_http_request_body(self, body_size: int, end_of_stream: bool) -> int:
-        if not end_of_stream:
-            return Action.PAUSE
+        return self.check_body() if end_of_stream else Action.PAUSE
+
+    def on_http_request_trailers(self, num_trailers: int) -> int:
+        """Trailers end a body, too: no body callback says so then."""
+        return self.check_body() if len(self.request.buffer) else Action.CONTINUE
+
+    def check_body(self) -> int:
         if problem := find_problem(bytes(self.request.buffer), self.plugin.required_keys):
             log.error(problem)
             return self.send_http_response(403, body="invalid payload")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import tempfile
 from collections.abc import Iterator
 from functools import lru_cache
@@ -27,7 +28,7 @@ def built_module(paths: tuple[Path, ...]) -> Path:
 @lru_cache(maxsize=32)
 def _built(paths: tuple[Path, ...], _versions: tuple[tuple[str, int], ...]) -> Path:
     folder = tempfile.TemporaryDirectory(prefix="pywasmfilter-")
-    _folders.append(folder)
+    atexit.register(folder.cleanup)
     return build(paths, **{**load_settings(paths[0]), "output": Path(folder.name) / "filter.wasm"}).path
 
 
@@ -37,7 +38,3 @@ def _versions(paths: tuple[Path, ...]) -> Iterator[tuple[str, int]]:
         folder = path if path.is_dir() else path.parent
         for file in sorted([*folder.glob("*.py"), *folder.glob("*/*.py")]):
             yield str(file), file.stat().st_mtime_ns
-
-
-_folders: list[tempfile.TemporaryDirectory[str]] = []
-"""Kept until the process ends, which removes them."""

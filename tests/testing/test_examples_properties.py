@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings, strategies as st
+from hypothesis import Phase, given, settings, strategies as st
 
 from pywasmfilter.testing import BODIES, Host, HttpStream, NewHost, Request, Response
 from pywasmfilter.testing.messages import as_text
@@ -33,7 +33,8 @@ EXPECTED: dict[str, Callable[[bytes], bytes]] = {
 }
 OPERATIONS = st.sampled_from(sorted(EXPECTED))
 
-quick = settings(filter_settings, max_examples=25, derandomize=True)
+# To shrink what happens to several streams takes minutes.
+quick = settings(filter_settings, max_examples=25, derandomize=True, phases=set(Phase) - {Phase.shrink})
 
 
 def example(name: str, **options: Any) -> pytest.MarkDecorator:
@@ -53,7 +54,7 @@ def test_a_body_is_changed_however_it_arrives(new_host: NewHost, operation: str,
 
 
 @example("http_body")
-@given(operation=OPERATIONS, response=responses(status=200, body=bodies(), trailers=[]))
+@given(operation=OPERATIONS, response=responses(status=200, body=bodies()))
 @quick
 def test_a_response_is_changed_however_it_arrives(new_host: NewHost, operation: str, response: Response) -> None:
     """The client gets the changed body, without the length that the old one had."""
@@ -69,11 +70,12 @@ def test_a_response_is_changed_however_it_arrives(new_host: NewHost, operation: 
 def test_no_secret_gets_out(new_host: NewHost, before: bytes, after: bytes, data: st.DataObject) -> None:
     """The word never reaches the client, wherever the upstream's pieces split it."""
     chunks = data.draw(chunked(before + b"secret" + after))
-    assert b"secret" not in new_host(upstream=Response(body=chunks)).request().body
+    trailers = data.draw(st.sampled_from([{}, {"x": "y"}]))
+    assert b"secret" not in new_host(upstream=Response(body=chunks, trailers=trailers)).request().body
 
 
 @example("json_validation", configuration=REQUIRED)
-@given(sent=requests(headers=[("content-type", "application/json")], body=bodies(), trailers=[]))
+@given(sent=requests(headers=[("content-type", "application/json")], body=bodies()))
 @quick
 def test_no_invalid_body_passes(new_host: NewHost, sent: Request) -> None:
     """What reaches the upstream is JSON with the keys, or has no body; what is not refused is as the client sent it."""
@@ -131,8 +133,6 @@ ALL = [
     "shared_data",
     "vm_plugin_configuration",
 ]
-UNEXPECTED = {"http_auth_random": "fail"}
-"""What an example is not made for: a call without any answer, for which it raises, so that nobody gets in."""
 WANTED = headers(
     st.sampled_from(["content-type", "content-length", "buffer-operation", "buffer-replace-at", "x-key"]),
     st.sampled_from(["application/json", "7", "append", "prepend", "", "response", "\udce4"]),
@@ -162,7 +162,7 @@ def test_no_order_of_events_breaks_an_example(name: str, steps: list[Step]) -> N
         with Host(EXAMPLES / name / "filter.py", body=body) as host:
             host.clock.nanoseconds = 1_700_000_000_000_000_000
             host.clusters["httpbin"] = None
-            streams = run(host, [step for step in steps if step.method != UNEXPECTED.get(name)])
+            streams = run(host, steps)
             assert not host.logged("Traceback")
             outcomes.append(outcome(host, streams))
     assert outcomes[0] == outcomes[1]
