@@ -26,8 +26,14 @@ LANGUAGES = {"python", "sh", "console", "toml", "yaml", "json", "text"}
 OTHER_LANGUAGES = {"from-go.md": "go", "from-rust.md": "rust", "from-lua.md": "lua"}  # run by e2e/test_other_sdks.py
 VIRTUAL_ENVIRONMENT = "python3 -m venv"  # a command that begins like this is for a fresh clone; `.ci/run` runs it
 
+PROGRAMS = {
+    "pyfilter": 'import sys; sys.argv[0] = "pyfilter"; from pywasmfilter_compiler.cli import main; main()',
+    "pytest": 'import sys, pytest; sys.exit(pytest.main(["-p", "pywasmfilter.testing.pytest_plugin", *sys.argv[1:]]))',
+}
+"""What a shell finds, also where the project is not installed."""
+
 WRAPPER = """#!/bin/sh
-exec "{python}" -c 'import sys; sys.argv[0] = "pyfilter"; from pywasmfilter_compiler.cli import main; main()' "$@"
+exec "{python}" -c '{program}' "$@"
 """
 
 
@@ -69,11 +75,12 @@ def test_toml_is_valid(block: Block, tmp_path: Path) -> None:
 
 @pytest.fixture
 def environment(tmp_path: Path) -> dict[str, str]:
-    """The environment of a shell in which `pyfilter` is this one."""
+    """The environment of a shell in which `pyfilter` and `pytest` are those of this one."""
     programs = tmp_path / "bin"
     programs.mkdir()
-    (programs / "pyfilter").write_text(WRAPPER.format(python=sys.executable), encoding="utf-8")
-    (programs / "pyfilter").chmod(0o755)
+    for name, program in PROGRAMS.items():
+        (programs / name).write_text(WRAPPER.format(python=sys.executable, program=program), encoding="utf-8")
+        (programs / name).chmod(0o755)
     return {**os.environ, "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}"}
 
 
@@ -133,7 +140,16 @@ def test_tests_that_are_shown_pass(tmp_path: Path, body: str) -> None:
             (folder / "filter.py").write_text(EVERYTHING_PASSES, encoding="utf-8")
         (tmp_path / str(number) / "test_block.py").write_text(f"# {block}\n{block.text}", encoding="utf-8")
     options = ["-q", "-p", "pywasmfilter.testing.pytest_plugin", "-p", "no:cacheprovider", f"--filter-body={body}"]
-    command = [sys.executable, "-m", "pytest", *options, "--import-mode=importlib", "--rootdir", str(tmp_path), str(tmp_path)]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        *options,
+        "--import-mode=importlib",
+        "--rootdir",
+        str(tmp_path),
+        str(tmp_path),
+    ]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     done = subprocess.run(
         command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False, timeout=300

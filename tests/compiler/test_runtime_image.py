@@ -426,7 +426,9 @@ def test_clear_removes_what_is_ours(cheap_images: Images) -> None:
     (runtime_image.compiled_folder()).mkdir()
     (current.parent / "holiday").mkdir()
     (current.parent / "photo.jpg").write_text("")
-    assert runtime_image.clear() == sorted([leftover.parent, current.parent / ("0" * 32), current, runtime_image.compiled_folder()])
+    assert runtime_image.clear() == sorted(
+        [leftover.parent, current.parent / ("0" * 32), current, runtime_image.compiled_folder()]
+    )
     assert entries() == ["holiday", "photo.jpg"]
     assert runtime_image.clear() == []
     assert load() != []
