@@ -23,7 +23,6 @@ from types import MappingProxyType
 from typing import Any, Protocol, TypeAlias
 
 import pytest
-import yaml
 from pywasmfilter_compiler import build
 from pywasmfilter_compiler.envoy.bootstrap import bytes_value
 from pywasmfilter_compiler.envoy.echo import EchoServer
@@ -87,6 +86,8 @@ def build_example(tmp_path_factory: pytest.TempPathFactory) -> ModuleBuilder:
 @pytest.fixture(scope="module")
 def serve_example(request: pytest.FixtureRequest, build_example: ModuleBuilder) -> Iterator[ServeExample]:
     """A function that serves the example as its `envoy.yaml` says, until the tests of the file have run."""
+    import yaml  # noqa: PLC0415  # tests without Envoy do without it
+
     file = Path(request.path).with_name("envoy.yaml")
 
     with ExitStack() as stack:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Any
 
-_ALWAYS = (
+ALWAYS = (
     "proxy_on_context_create",
     "proxy_on_vm_start",
     "proxy_on_configure",
@@ -72,7 +72,7 @@ def overridden() -> list[str]:
 
     Raises TypeError for a class whose callbacks can never be made as they are written.
     """
-    names = set(_ALWAYS)
+    names = set(ALWAYS)
     bases: tuple[type[Any], ...] = (VMContext, GrpcStream, *METHODS)
     for base in bases:
         for cls in _subclasses(base):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import inspect
 import re
+from contextlib import nullcontext
 from functools import cache
 from itertools import product
 from pathlib import Path
@@ -386,7 +387,7 @@ def test_the_proxy_in_memory_is_a_whole_one() -> None:
 def test_plain_python_stands_where_the_shim_does() -> None:
     """The emulated host answers the SDK under plain Python with the same methods, and calls the same of contexts."""
     no_guest: Any = None
-    host = PythonHost(VM(Proxy(), lambda _: no_guest))
+    host = PythonHost(VM(Proxy(), lambda _: no_guest), nullcontext)
     for name, parameters in host_methods().items():
         assert callable(getattr(host, name)), name
         function = getattr(HostFunctions, f"proxy_{name}", None)
@@ -504,7 +505,7 @@ def test_exports_follow_overrides() -> None:
             if not row.always and place.partition(".")[0] in (kind.__name__, "Context")
         }
         assert methods == of_kind, kind.__name__
-    assert set(_callbacks._ALWAYS) == {name for name, row in CALLBACKS.items() if row.always}
+    assert set(_callbacks.ALWAYS) == {name for name, row in CALLBACKS.items() if row.always}
 
 
 def test_no_callback_of_a_context_is_without_a_row() -> None:

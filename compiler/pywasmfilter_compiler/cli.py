@@ -7,6 +7,7 @@ what the filter prints to standard error. Imports that take time stand inside th
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import re
@@ -17,7 +18,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import click
 
@@ -276,7 +277,14 @@ def _variable(text: str) -> tuple[str, str]:
     name, equals, value = text.partition("=")
     if not equals or not name:
         raise UsageError(f"--env takes NAME=VALUE, not {text!r}")
+    if not _is_utf8(text):
+        raise UsageError(f"--env takes UTF-8, which {text!r} is not")
     return name, value
+
+
+def _is_utf8(text: str) -> bool:
+    """Whether an argument is; what is not comes with surrogates."""
+    return text.isascii() or not any("\ud800" <= char <= "\udfff" for char in text)
 
 
 def _follow(server: Server) -> None:
@@ -339,8 +347,11 @@ def test(ctx: click.Context, filter_body: str, pytest_arguments: tuple[str, ...]
     words = ["-P", "-m", "pytest", "-p", "pywasmfilter.testing.pytest_plugin", f"--filter-body={filter_body}"]
     with subprocess.Popen([sys.executable, *words, *pytest_arguments]) as pytest:  # noqa: S603  # arguments of the user
         signal.signal(signal.SIGTERM, lambda *_: pytest.terminate())
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches pytest too, which shows what it has so far
-        ctx.exit(pytest.wait())
+        # Ctrl-C reaches pytest too, which shows what it has so far. The second one ends it wherever it is.
+        interrupts = itertools.count()
+        signal.signal(signal.SIGINT, lambda *_: pytest.kill() if next(interrupts) else None)
+        code = pytest.wait()
+        ctx.exit(code if code >= 0 else 128 - code)  # as a shell shows a signal
 
 
 @main.command()
@@ -370,9 +381,7 @@ def test(ctx: click.Context, filter_body: str, pytest_arguments: tuple[str, ...]
     multiple=True,
     help="What a cluster answers to calls of the filter. May be repeated. Calls to others fail.",
 )
-@click.option(
-    "--advance", metavar="SECONDS", type=click.FloatRange(min=0), default=0.0, help="Then let so much time pass. [0]"
-)
+@click.option("--advance", metavar="SECONDS", type=float, default=0.0, help="Then let so much time pass. [0]")
 @click.option(
     "--filter-body",
     type=click.Choice(["python", "wasm"]),
@@ -395,11 +404,43 @@ def call(paths: tuple[Path, ...], as_json: bool, **options: Any) -> None:
     body = options["filter_body"] or ("wasm" if is_built else "python")
     if is_built and body == "python":
         raise UsageError("a module that is built already has no Python to run: --filter-body is wasm")
-    with tempfile.TemporaryDirectory(prefix="pyfilter-") as folder, redirect_stdout(sys.stderr):
+    with tempfile.TemporaryDirectory(prefix="pyfilter-") as folder, redirect_stdout(sys.stderr), ExitStack() as stack:
         if body == "wasm":
             paths = (_module(paths, dict.fromkeys(_OF_BUILD), Path(folder)),)
+            stack.enter_context(_interruptible(folder))
         outcome = call_filter(paths, body=body, **arguments)
-    click.echo(json.dumps(outcome.to_json(), indent=2) if as_json else render(outcome))
+    text = json.dumps(outcome.to_json(), indent=2) if as_json else render(outcome)
+    encoding = sys.stdout.encoding
+    click.echo(text.encode(encoding, "backslashreplace").decode(encoding))
+
+
+@contextmanager
+def _interruptible(folder: str) -> Iterator[None]:
+    """Ctrl-C ends this process, and removes the folder, also while a module loops and Python hears nothing of it."""
+    import shutil  # noqa: PLC0415
+    import socket  # noqa: PLC0415
+    import threading  # noqa: PLC0415
+
+    ended = threading.Event()
+    ours, theirs = socket.socketpair()
+    theirs.setblocking(False)
+
+    def watch() -> None:
+        if ours.recv(1) == bytes([signal.SIGINT]) and not ended.wait(_PATIENCE):
+            shutil.rmtree(folder, ignore_errors=True)
+            os._exit(128 + signal.SIGINT)
+
+    before = signal.set_wakeup_fd(theirs.fileno())
+    threading.Thread(target=watch, daemon=True).start()
+    try:
+        yield
+    finally:
+        ended.set()
+        signal.set_wakeup_fd(before)
+        theirs.close()
+
+
+_PATIENCE: Final = 0.5  # seconds in which Python would have ended by itself
 
 
 def _call_arguments(options: dict[str, Any]) -> dict[str, Any]:
@@ -410,12 +451,12 @@ def _call_arguments(options: dict[str, Any]) -> dict[str, Any]:
         "request": Request(
             options["method"] or ("POST" if body else "GET"),
             os.fsencode(options["url_path"]),
-            [_header(text) for text in options["header"]],
+            [_request_header(text) for text in options["header"]],
             body,
         ),
         "upstream": Response(
             options["upstream_status"],
-            [_header(text) for text in options["upstream_header"]],
+            [_upstream_header(text) for text in options["upstream_header"]],
             _text_or_file(options["upstream_body"]),
         ),
         "clusters": {name: Response(*answer) for name, answer in map(_cluster, options["cluster"])},
@@ -423,17 +464,36 @@ def _call_arguments(options: dict[str, Any]) -> dict[str, Any]:
         "configuration": _text_or_file(options["config"]),
         "vm_configuration": _text_or_file(options["vm_config"]),
         "environment": dict(map(_variable, options["env"])),
-        "advance": options["advance"],
+        "advance": _seconds(options["advance"]),
     }
 
 
+def _seconds(value: float) -> float:
+    if not 0 <= value <= settings.LONGEST_TIMEOUT:  # which NaN is not either
+        raise UsageError(f"--advance takes seconds from 0 to {settings.LONGEST_TIMEOUT}, not {value:g}")
+    return value
+
+
+def _request_header(text: str) -> tuple[str, bytes]:
+    """That of the host is the one of HTTP/2."""
+    name, value = _header(text)
+    return ":authority" if name == "host" else name, value
+
+
+def _upstream_header(text: str) -> tuple[str, bytes]:
+    name, value = _header(text)
+    if name.startswith(":"):
+        raise UsageError(f"--upstream-header takes no pseudo-header such as {name}; see --upstream-status")
+    return name, value
+
+
 def _header(text: str) -> tuple[str, bytes]:
-    """A header as `curl` takes it; that of the host is the one of HTTP/2."""
+    """A header as `curl` takes it."""
     name, colon, value = text[1:].partition(":")
     name = (text[:1] + name).strip().lower()
     if not colon or not name or set(text) & set("\r\n\0"):
         raise UsageError(f"a header is NAME:VALUE, not {text!r}")
-    return ":authority" if name == "host" else name, os.fsencode(value.strip())
+    return name, os.fsencode(value.strip())
 
 
 def _cluster(text: str) -> tuple[str, tuple[Any, ...]]:

@@ -33,8 +33,10 @@ VERSION: Final = 1
 
 _MARK: Final = PREFIX.encode()
 _VALUES: Final = rb"(?: u[0-9a-f]{1,16}| i[0-9a-f]{16}| x(?:[0-9a-f]{2})*+(?:~[0-9a-f]{8})?| -)*+"
+_OF_PROXY: Final = rb"\[[-0-9]+ [.:0-9]+\]\[\d+\]\[critical\]\[wasm\] \[[^]]*\] wasm log(?>.*?: )"
+"""What Envoy sets before a message, up to the first colon: none of it is the module's, whatever that logs."""
 _LINE: Final = re.compile(
-    _MARK + rb"(?P<vm>[0-9a-f]{16}) (?P<kind>callback|call|return) (?P<name>\w+)"
+    _OF_PROXY + _MARK + rb"(?P<vm>[0-9a-f]{16}) (?P<kind>callback|call|return) (?P<name>\w+)"
     rb"(?P<before>" + _VALUES + rb")(?: s(?P<status>[0-9a-f]{8})(?P<after>" + _VALUES + rb"))?"
 )
 _SECRET: Final = 0o600  # a recording holds headers and bodies
@@ -101,7 +103,7 @@ class Recording:
         return event is not None
 
     def _event(self, line: bytes) -> dict[str, Any] | None:
-        match = _LINE.fullmatch(line.rstrip(), max(0, line.find(_MARK)))
+        match = _LINE.fullmatch(line.rstrip())
         if match is None or (match["kind"] == b"call") != (match["status"] is not None):
             return None
         return {"vm": self._vms.setdefault(match["vm"], len(self._vms)), **_parts(match)}
@@ -112,7 +114,19 @@ class Recording:
 
 
 def _open(path: Path) -> TextIO:
-    return open(path, "w", encoding="ascii", newline="\n", opener=lambda name, flags: os.open(name, flags, _SECRET))
+    return open(path, "w", encoding="ascii", newline="\n", opener=_opener)
+
+
+def _opener(path: str, flags: int) -> int:
+    """The number of a file that only its owner can read, also if others could before."""
+    number = os.open(path, flags & ~os.O_TRUNC, _SECRET)
+    try:
+        os.fchmod(number, _SECRET)
+        os.ftruncate(number, 0)
+    except OSError:
+        os.close(number)
+        raise
+    return number
 
 
 def _parts(match: re.Match[bytes]) -> dict[str, Any]:

@@ -28,6 +28,8 @@ def find(value: Any, path: tuple[str, ...]) -> Any:
     """What is at a path inside of a value, None if nothing. Raises HostError for a group, which is no value itself."""
     if isinstance(value, Mapping) and not path:
         raise HostError(Status.SERIALIZATION_FAILURE)
+    if path[:1] in {("headers",), ("trailers",)}:
+        path = (path[0], *(name.lower() for name in path[1:]))
     for name in path:
         value = value.get(name) if isinstance(value, Mapping) else None
     return value

@@ -8,7 +8,7 @@ Raises the compiler's errors, for filters that cannot be imported or do not star
 
 from __future__ import annotations
 
-import traceback
+from bdb import BdbQuit
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -111,29 +111,17 @@ def _errors(paths: Sequence[Path]) -> Iterator[None]:
     try:
         yield
     except Refused as error:
-        raise FilterError(str(error) + _place(error.__cause__)) from error
+        raise FilterError(str(error)) from error
     except OSError as error:
         raise UsageError(f"{error.filename}: {error.strerror or error}") from error
+    except BdbQuit:
+        raise KeyboardInterrupt from None  # the user ends it, at a debugger's prompt
     except Exception as error:
-        # Of wasmtime, which plain Python does without: a module that it refuses, or that broke down.
-        if type(error).__name__ not in ("Trapped", "WasmtimeError"):
+        from .wasm_guest import Trapped  # noqa: PLC0415  # plain Python does without wasmtime
+
+        if not isinstance(error, Trapped):
             raise
         raise FilterError(str(error).strip(), ", ".join(path.name for path in paths)) from error
-
-
-def _place(error: BaseException | None) -> str:
-    """Where in the user's own code an import failed."""
-    own = Path(__file__).parents[1]
-    frames = [
-        frame
-        for frame in traceback.extract_tb(error.__traceback__ if error else None)
-        if _is_users(frame.filename, own)
-    ]
-    return f"\n  {frames[-1].filename}:{frames[-1].lineno}" if frames else ""
-
-
-def _is_users(file: str, own: Path) -> bool:
-    return not file.startswith("<") and not Path(file).is_relative_to(own)
 
 
 # As text
@@ -142,8 +130,9 @@ def _is_users(file: str, own: Path) -> bool:
 def render(outcome: Outcome) -> str:
     """What happened, for a person to read. + and - mark what filter and proxy changed."""
     request, response = outcome.request, outcome.response
-    status = str(response.status) if response else "no response"
-    sections = [f"{_shown(request.method)} {_shown(request.path)} → {status}"]
+    # As it is: a module may have made of it what is no number, or nothing.
+    status = response.headers.get(":status", "no status") if response else "no response"
+    sections = [f"{_shown(request.method)} {_shown(request.path)} → {_shown(str(status))}"]
     if outcome.sent is None:
         sections.append(_section("request, of which nothing reached the upstream", _lines(request)))
     else:

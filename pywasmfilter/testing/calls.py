@@ -37,7 +37,7 @@ Answer: TypeAlias = "Response | bytes | GrpcError | None"
 Service: TypeAlias = "Answer | Sequence[Answer] | Callable[[Any], Answer]"
 """What answers the calls to a cluster; None leaves that to the test."""
 
-_TIMEOUT = Response(504, {"content-type": "text/plain"}, b"upstream request timeout")
+_TIMEOUT = Response(504, {"content-length": "24", "content-type": "text/plain"}, b"upstream request timeout")
 
 
 class _Call:
@@ -149,7 +149,7 @@ class GrpcCall(_Call):
 
     def time_out(self) -> None:
         """Let the proxy end it as it does when the timeout is over."""
-        self.close(GrpcStatus.UNAVAILABLE, "upstream request timeout")
+        self.close(GrpcStatus.UNAVAILABLE, "upstream request timeout{response_timeout}")
 
     def __repr__(self) -> str:
         return f"<GrpcCall to {self.cluster!r}: {self.method}>"
@@ -217,7 +217,7 @@ class Clusters:
             self._proxy.post(lambda: self._answer_grpc(call))
 
     def send_grpc(self, call: GrpcCall) -> None:
-        """A stream is open, or the filter has sent a message on it."""
+        """A stream is open, or the filter has sent a message on it, or has said that it sends no more."""
         service = self._services.get(call.cluster)
         if callable(service):
             service(call)

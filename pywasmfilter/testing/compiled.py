@@ -27,7 +27,10 @@ from pywasmfilter_compiler.wasm.binary import raw_sections
 from pywasmfilter_compiler.wasm.cursor import Cursor
 from pywasmfilter_compiler.wasm.module import Limits
 
+from .plugin import Refused
+
 _KEPT: Final = 16  # files in the cache folder
+_MODULE: Final = b"\0asm\1\0\0\0"
 _PAGE: Final = 1 << 16
 _MOST_PAGES: Final = 1 << 16
 _ALWAYS_EXPORTED: Final = ("free", "malloc", "memory")
@@ -71,7 +74,7 @@ class Compiled:
 def load(module: Path, native_stack: int | None = None) -> Compiled:
     """The module in a file, as it is now. `native_stack` is a limit in bytes other than wasmtime's own.
 
-    Raises wasmtime's error for what is no module.
+    Raises Refused for what is no module.
     """
     status = module.stat()
     return _load(module, status.st_mtime_ns, status.st_size, native_stack)
@@ -80,10 +83,15 @@ def load(module: Path, native_stack: int | None = None) -> Compiled:
 @lru_cache(maxsize=32)
 def _load(module: Path, _time: int, _size: int, native_stack: int | None) -> Compiled:
     wasm = module.read_bytes()
+    if not wasm.startswith(_MODULE):  # wasmtime would read it as text
+        raise Refused(f"{module}: not a WebAssembly module")
     shared = _on_shared_code(wasm, native_stack)
     if shared is not None:
         return shared
-    engine, compiled = _compile(wasm, native_stack)
+    try:
+        engine, compiled = _compile(wasm, native_stack)
+    except wasmtime.WasmtimeError as error:
+        raise Refused(f"{module}: not a WebAssembly module: {error}") from error
     return Compiled(engine, compiled, frozenset(export.name or "" for export in compiled.exports), None)
 
 

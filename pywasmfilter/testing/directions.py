@@ -48,20 +48,36 @@ class Direction:
         self.shown: dict[int, Pairs] = {}
         """The header maps that the filter may see."""
         self._body = bytearray()
-        self._last = b""
         self._body_shown = self._gathering = False
+        self._scrapped = False  # what was gathered has left, so changes of it come too late
         self._names = MapType(2 * stream_type), MapType(2 * stream_type + 1)
         self._stream = stream
         self._callback = "proxy_on_response" if stream_type else "proxy_on_request"
         self._then = then
         self._steps: deque[_Step] = deque()
         self._ends_after: bool | None = None  # what is held back: None nothing, else whether it is the last of it
-        self._blocked = self._running = self._stopped = self._answered = False
+        self._blocked = self._running = self._stopped = self._answered = self._resuming = False
 
     @property
     def paused(self) -> bool:
         """Whether the filter holds it back."""
         return self._ends_after is not None
+
+    # What has left
+
+    @property
+    def lacks(self) -> int:
+        """How many bytes of the body that has left the receiver misses, because it goes by content-length."""
+        length = self.passed.headers.get("content-length") or ""
+        return max(0, int(length) - len(self.passed.body)) if self.body_size and length.isdecimal() else 0
+
+    def received(self) -> Message:
+        """What has left, as its receiver understands it: with content-length a body ends there, without trailers."""
+        length = self.passed.headers.get("content-length") or ""
+        if not self.body_size or not length.isdecimal():
+            return self.passed
+        body = self.passed.body
+        return Message(self.passed.headers, self.passed.chunks if len(body) <= int(length) else [body[: int(length)]])
 
     # What arrives
 
@@ -114,15 +130,18 @@ class Direction:
 
     def resume(self) -> None:
         """Go on where the filter paused."""
-        if self._ends_after is not None:
-            ends, self._ends_after, self._blocked = self._ends_after, None, False
+        if self._ends_after is not None and self._is_wanted():
+            ends, self._ends_after = self._ends_after, None
+            self._resuming, self._blocked = self._blocked, False
             self._pass(ends)
+            self._scrapped = self._gathering
             self._advance()
+            self._resuming = False
 
     def drop(self) -> None:
         """Nothing more of it passes."""
-        if self._running and self._gathering and self.stream_type == StreamType.HTTP_REQUEST:
-            self._body[:], self._gathering = self._last, False
+        if self._running:
+            self._body_shown = self._gathering = False
         self._steps.clear()
         self._ends_after, self._stopped = None, True
 
@@ -171,14 +190,20 @@ class Direction:
             self._hold(end_of_stream, blocked=True)
 
     def _on_body(self, data: bytes, end_of_stream: bool) -> None:
+        if data and self._scrapped:
+            self._body.clear()
+            self._scrapped = False
         self._body += data
-        self._last = data
         too_large = self._gathering and len(self._body) > BUFFER_LIMIT and self._overflow()
         if self._stopped:
             return
         self._body_shown = True
         goes_on = self._goes_on("body", len(self._body), end_of_stream, ends=end_of_stream)
-        self._gathering = not goes_on and not self._answered
+        if self._resuming and end_of_stream and self.trailers:
+            # Trailers that are made from what was held back with the headers have a callback of their own.
+            end_of_stream = False
+            self._steps.append(_Step("trailers", self.trailers, True))
+        self._gathering = not goes_on and not self._stopped
         if too_large:
             self._stream.answer(too_large)
         elif goes_on:
@@ -224,13 +249,18 @@ class Direction:
             return
         if not self.passed.headers.raw:
             self._pass_headers()
-        if self._body:
-            self.passed.chunks.append(bytes(self._body))
+        if self._body and not self._scrapped:
+            if self._is_wanted():
+                self.passed.chunks.append(bytes(self._body))
             self._body.clear()
-        if ends:
+        if ends and self._is_wanted():
             self.passed.trailers = Headers(self.trailers)
             self.finished = True
             self._then()
+
+    def _is_wanted(self) -> bool:
+        """Whether anybody receives what leaves."""
+        return self.stream_type == StreamType.HTTP_RESPONSE or self._stream.upstream_listens()
 
     def _pass_headers(self) -> None:
         """Those of a response get what a proxy adds on the way out."""
@@ -242,3 +272,4 @@ class Direction:
             if self._stream.closes_connection():
                 header_maps.add(self._names[0], self.headers, b"connection", b"close")
         self.passed.headers = Headers(self.headers)
+        self._stream.headers_passed(self.stream_type)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib.machinery
 import importlib.util
 import sys
+import sysconfig
+import traceback
 from collections.abc import Iterable, Sequence
 from importlib.abc import MetaPathFinder
 from pathlib import Path
@@ -32,6 +34,8 @@ class FilterModules(MetaPathFinder):
         self._modules: dict[str, ModuleType] = {}
         self._hidden: dict[str, ModuleType] = {}
         self._found: list[str] = []
+        self._of_the_test: list[str] = []
+        self._scanned = 0
         self._depth = 0
 
     @property
@@ -41,7 +45,6 @@ class FilterModules(MetaPathFinder):
 
     def load(self) -> None:
         """Import the filters; raises what they raise. What the test has imported of their folders is out of sight."""
-        self._hide(name for name, module in sys.modules.items() if self._is_here(name, module))
         for number, entry in enumerate(self._entries):
             name = _module_name(entry)
             if name in self._modules or name in sys.stdlib_module_names:
@@ -49,9 +52,21 @@ class FilterModules(MetaPathFinder):
             spec = importlib.util.spec_from_file_location(name, entry.file)
             if spec is None or spec.loader is None:
                 raise ImportError(f"{entry.file} is no module")
+            self._hide([name] if name in sys.modules else [])
             module = sys.modules[name] = importlib.util.module_from_spec(spec)
             self._modules[name] = module
             spec.loader.exec_module(module)
+
+    def place_of(self, error: BaseException) -> str:
+        """The filter's file and line that an exception came from; the filter itself if none did."""
+        if isinstance(error, SyntaxError) and error.filename:
+            return f"{error.filename}:{error.lineno}"
+        frames = [
+            frame
+            for frame in traceback.extract_tb(error.__traceback__)
+            if any(_is_below(frame.filename, root) for root in self._roots)
+        ]
+        return f"{frames[-1].filename}:{frames[-1].lineno}" if frames else self.name
 
     def owns(self, name: str) -> bool:
         """Whether a module is one of this copy."""
@@ -66,7 +81,7 @@ class FilterModules(MetaPathFinder):
         """Imports give the modules of this copy from now on."""
         self._depth += 1
         if self._depth == 1:
-            self._hide(name for name in self._modules if name in sys.modules)
+            self._hide(name for name in {*self._modules, *self._in_the_test()} if name in sys.modules)
             sys.modules.update(self._modules)
             sys.meta_path.insert(0, self)
 
@@ -74,7 +89,8 @@ class FilterModules(MetaPathFinder):
         """Imports give what they did before."""
         self._depth -= 1
         if self._depth == 0:
-            sys.meta_path.remove(self)
+            if self in sys.meta_path:  # a filter can do anything
+                sys.meta_path.remove(self)
             self._modules = {
                 name: sys.modules.pop(name) for name in [*self._modules, *self._found] if name in sys.modules
             }
@@ -85,6 +101,13 @@ class FilterModules(MetaPathFinder):
     def _hide(self, names: Iterable[str]) -> None:
         for name in list(names):
             self._hidden[name] = sys.modules.pop(name)
+
+    def _in_the_test(self) -> list[str]:
+        """Modules of the filter's folder that the test has imported. Looked for when there are others than before."""
+        if len(sys.modules) != self._scanned:
+            self._of_the_test = [name for name, module in list(sys.modules.items()) if self._is_here(name, module)]
+            self._scanned = len(sys.modules)
+        return self._of_the_test
 
     def _is_here(self, name: str, module: ModuleType) -> bool:
         file = getattr(module, "__file__", None)
@@ -112,4 +135,14 @@ def _module_name(entry: Entry) -> str:
 
 
 def _is_below(file: str, root: str) -> bool:
-    return file.startswith(f"{root}/") and not any(part in file[len(root) :] for part in _INSTALLED)
+    prefix = root.rstrip("/") + "/"
+    if not file.startswith(prefix) or any(part in file[len(prefix) :] for part in _INSTALLED):
+        return False
+    # The filter's folder may be one that Python itself, or an environment, is somewhere in.
+    return not any(place.startswith(prefix) and file.startswith(place) for place in _ELSEWHERE)
+
+
+_ELSEWHERE: Final = tuple(
+    f"{path.rstrip('/')}/"
+    for path in {sys.prefix, sys.base_prefix, *(sysconfig.get_paths()[name] for name in ("stdlib", "platstdlib"))}
+)

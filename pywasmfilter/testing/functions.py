@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _GRPC_STATUSES: Final = 17
+_EMPTY_BUFFERS: Final = {BufferType.GRPC_CALL_MESSAGE, BufferType.FOREIGN_FUNCTION_ARGUMENTS}
+"""Those that are empty, rather than not there, outside of their callbacks."""
+
 _PSEUDO_HEADERS: Final = {":method", ":path", ":authority"}
 
 
@@ -130,6 +133,8 @@ class HostFunctions:
     def proxy_set_buffer_bytes(self, buffer_type: int, start: int, size: int, data: bytes) -> None:
         _check(buffer_type < len(BufferType))
         stream = self._stream()
+        if buffer_type > BufferType.UPSTREAM_DATA:
+            self._buffer(buffer_type)  # one that there is cannot be changed
         buffer = _present(None if stream is None else stream.buffer(buffer_type), Status.BAD_ARGUMENT)
         _check(start == 0 or start >= len(buffer))
         buffer[start : start + size] = data
@@ -137,7 +142,7 @@ class HostFunctions:
     def _buffer(self, buffer_type: int) -> bytes | bytearray:
         _check(buffer_type < len(BufferType))
         if buffer_type > BufferType.UPSTREAM_DATA:
-            return _present(self._buffers.get(buffer_type))
+            return _present(self._buffers.get(buffer_type, b"" if buffer_type in _EMPTY_BUFFERS else None))
         stream = self._stream()
         return b"" if stream is None else stream.buffer(buffer_type) or b""
 
@@ -180,13 +185,17 @@ class HostFunctions:
 
     def proxy_get_property(self, path: bytes) -> bytes:
         parts = tuple(as_text(path.removesuffix(b"\0")).split("\0"))
+        _check(parts != ("",), Status.SERIALIZATION_FAILURE)
         return _present((self._stream() or self._plugin()).property(parts))
 
     def proxy_set_property(self, path: bytes, value: bytes) -> None:
         _present(self._stream()).properties[(as_text(path),)] = value
 
     def proxy_call_foreign_function(self, name: bytes, arguments: bytes) -> bytes:
-        return _present(self.proxy.foreign_functions.get(as_text(name)))(arguments)
+        result = _present(self.proxy.foreign_functions.get(as_text(name)))(arguments)
+        if not isinstance(result, bytes):
+            raise TypeError(f"the foreign function {as_text(name)!r} returned {result!r}, not bytes")
+        return result
 
     # HTTP and gRPC calls
 
@@ -229,7 +238,9 @@ class HostFunctions:
     def proxy_grpc_close(self, token: int) -> None:
         call = self._open_call(token)
         call.half_closed = True
-        if not call.is_stream:
+        if call.is_stream:
+            self.proxy.clusters.send_grpc(call)
+        else:
             call.cancel()
 
     def proxy_grpc_cancel(self, token: int) -> None:

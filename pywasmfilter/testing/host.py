@@ -13,12 +13,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self, TypeAlias, get_args
 
-from pywasmfilter.types import LogLevel
+from pywasmfilter.types import LogLevel, Status
 
+from .functions import HostFunctions
 from .messages import BodyLike, HeadersLike, Request, Text
 from .plugin import OF_PLUGIN, OfPlugin, Plugin, ok
 from .properties import Properties
@@ -200,14 +202,27 @@ class Host(Proxy):
     # The end
 
     def close(self) -> None:
-        """Shut all plugins down, and let go of their VMs. Nothing happens the second time."""
-        for plugin in self.plugins:
-            if not plugin.deleted:
-                plugin.shut_down()
-        self.plugins = []
-        for vm in self._all_vms:
-            vm.guest.close()
-        self._vms, self._all_vms = {}, []
+        """Shut all plugins down, and let go of their VMs. Nothing happens the second time.
+
+        An exception of the test's own code in a plugin's last callbacks is raised when all of that is done.
+        """
+        plugins, vms = self.plugins, self._all_vms
+        self.plugins, self._vms, self._all_vms = [], {}, []
+        with ExitStack() as stack:
+            for vm in vms:
+                stack.callback(vm.guest.close)
+            for plugin in reversed(plugins):
+                if not plugin.deleted:
+                    stack.callback(plugin.shut_down)
+
+    def fail(self, function: str, status: Status = Status.INTERNAL_FAILURE, *, times: int = 1) -> None:
+        """Let the next calls of a host function fail, named with or without its `proxy_`, whatever they ask.
+
+        Raises ValueError for a function that there is not.
+        """
+        if not hasattr(HostFunctions, f"proxy_{function.removeprefix('proxy_')}"):
+            raise ValueError(f"there is no host function {function!r}")
+        super().fail(function, status, times=times)
 
     def __enter__(self) -> Self:
         return self

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from .plugin import Plugin
 
 _NANOSECONDS = 1_000_000_000
+_MOST_SECONDS = 1e9
 
 
 class LogLine(NamedTuple):
@@ -143,9 +144,9 @@ class Proxy:
         """A number that nothing else has; ids and tokens are made of them."""
         return next(self._numbers)
 
-    def post(self, action: Callable[[], object]) -> None:
-        """Do something when no callback runs."""
-        self._posted.append(action)
+    def post(self, action: Callable[[], object], *, first: bool = False) -> None:
+        """Do something when no callback runs, after or before all that waits for that."""
+        (self._posted.appendleft if first else self._posted.append)(action)
 
     def drain(self) -> None:
         """Do all that was put off. What comes up meanwhile is done too, in its turn."""
@@ -160,6 +161,8 @@ class Proxy:
 
     def advance(self, seconds: float) -> None:
         """Let time pass: ticks come, calls time out, delayed answers arrive, each at its time."""
+        if not 0 <= seconds < _MOST_SECONDS:
+            raise ValueError(f"time passes by 0 or more seconds, not by {seconds}")
         end = self.clock.until(seconds)
         while (action := self.clock.next_due(end)) is not None:
             action()

@@ -11,6 +11,7 @@ pytest loads this module wherever the package is installed, so what the fixtures
 
 from __future__ import annotations
 
+import os
 import sys
 from collections import Counter, defaultdict
 from collections.abc import Callable, Generator, Iterator, Sequence
@@ -79,12 +80,21 @@ def _options(node: Any) -> dict[str, Any]:
 def _paths(node: Any) -> list[Path]:
     """The filter of a test; empty if there is none."""
     if marked := next((mark.args for mark in node.iter_markers("filter") if mark.args), ()):
-        return [node.path.parent / path for path in marked]
+        return [node.path.parent / path for argument in marked for path in _listed(argument)]
     if given := node.config.getini("filter_path"):
         return list(given)
     folders = [node.path.parent, *node.path.parent.parents]
     within = [folder for folder in folders if folder.is_relative_to(node.config.rootpath)] or folders[:1]
     return [file for folder in within if (file := folder / "filter.py").is_file()][:1]
+
+
+def _listed(argument: Any) -> list[Any]:
+    """The paths in an argument of the mark, which may be a list of them, as that of Host."""
+    paths = list(argument) if isinstance(argument, list | tuple) else [argument]
+    for path in paths:
+        if not isinstance(path, str | os.PathLike):
+            pytest.fail(f"a path in the mark `filter` is text or a Path, not {path!r}", pytrace=False)
+    return paths
 
 
 # Bodies
@@ -103,16 +113,34 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if paths and all(path.suffix == ".wasm" for path in paths):
         bodies = ("wasm",)  # there is nothing else to run
     elif only is not None:
-        reason = f"this test is for the body {only} only"
-        bodies = (only,) if only in bodies else (pytest.param(only, marks=pytest.mark.skip(reason)),)
+        bodies = (only,) if only in bodies else (pytest.param(only, marks=_skip(only)),)
     metafunc.parametrize("filter_body", bodies, indirect=True)
+
+
+def _skip(only: str) -> pytest.MarkDecorator:
+    return pytest.mark.skip(f"this test is for the body {only} only")
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
     """Reports say in which body a test ran, wherever they are read."""
     callspec = getattr(item, "callspec", None)
-    if callspec is not None and callspec.params.get("filter_body") in BODIES:
-        item.user_properties.append((_PROPERTY, callspec.params["filter_body"]))
+    if callspec is None:
+        _warn_of_one_body(item)
+    elif (body := callspec.params.get("filter_body")) in BODIES:
+        item.user_properties.append((_PROPERTY, body))
+        in_parameters = next((mark.kwargs["body"] for mark in callspec.marks if _says_body(mark)), body)
+        if in_parameters != body:
+            item.add_marker(_skip(in_parameters))
+
+
+def _says_body(mark: Any) -> bool:
+    return mark.name == "filter" and "body" in mark.kwargs
+
+
+def _warn_of_one_body(item: pytest.Item) -> None:
+    """pytest runs a `unittest.TestCase` once, whatever its fixtures are."""
+    if "filter_body" in getattr(item, "fixturenames", ()) and _chosen_body(item.config) == "both":
+        item.warn(pytest.PytestWarning(f"{item.nodeid} is of unittest, and runs in the body python only"))
 
 
 # Fixtures
@@ -151,6 +179,7 @@ def new_host(request: pytest.FixtureRequest, filter_body: Body) -> Iterator[NewH
     hosts = request.node.stash.setdefault(_HOSTS, [])
 
     def new(*paths: str | Path, **options: Any) -> Host:
+        __tracebackhide__ = True
         files = [request.path.parent / path for path in paths] or request.getfixturevalue("filter_path")
         host = Host(files, **{"body": filter_body, **_options(request.node), **options})
         hosts[:] = [*(other for other in hosts if other.plugins), host]  # a closed one is not of interest any more
@@ -167,8 +196,14 @@ def new_host(request: pytest.FixtureRequest, filter_body: Body) -> Iterator[NewH
 
 @pytest.fixture
 def host(new_host: NewHost) -> Host:
-    """A host that runs the test's filter."""
-    return new_host()
+    """A host that runs the test's filter. A test whose filter does not start fails, with what the filter says."""
+    from .plugin import Refused  # noqa: PLC0415  # see above
+
+    __tracebackhide__ = True
+    try:
+        return new_host()
+    except Refused as error:
+        pytest.fail(_text([error]), pytrace=False)
 
 
 @pytest.fixture
@@ -180,6 +215,7 @@ def replay(request: pytest.FixtureRequest, filter_path: list[Path], filter_body:
     from .recording import replay as replay_recording  # noqa: PLC0415  # see above
 
     def run(recording: str | Path, *, logs: bool = False) -> None:
+        __tracebackhide__ = True
         replay_recording(request.path.parent / recording, filter_path, body=filter_body, logs=logs)
 
     return run

@@ -8,14 +8,17 @@ filter finds what it would in a module (`surroundings`). A debugger, breakpoints
 from __future__ import annotations
 
 import bdb
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from pywasmfilter import _callbacks, _dispatcher, registry
+from pywasmfilter import _abi, _callbacks, _dispatcher, registry
 from pywasmfilter._state import contexts
-from pywasmfilter.contexts import HttpContext, PluginContext, TcpContext
-from pywasmfilter.types import Action, StreamType
+from pywasmfilter.callouts import GrpcStream
+from pywasmfilter.contexts import Context, HttpContext, PluginContext, TcpContext, VMContext
+from pywasmfilter.types import Action, LogLevel, StreamType
 
 from .filter_modules import FilterModules
 from .plugin import Refused
@@ -60,6 +63,10 @@ _STREAMS: Final = {
 """Which stream a callback's answer can pause."""
 
 _METADATA: Final = ("proxy_on_request_metadata", "proxy_on_response_metadata")
+_ACTIONS: Final = {*_STREAMS, *_METADATA}
+_BASES: Final[tuple[type[Any], ...]] = (VMContext, GrpcStream, *_callbacks.METHODS)
+_SDK: Final = "pywasmfilter."
+_FAILED: Final = b"a callback failed, and so did the handling of its exception"
 _BOOLEAN: Final = ("proxy_on_configure", "proxy_on_done")
 _FLAG: Final = ("_headers", "_body", "_data")
 """Callbacks whose last argument is `end_of_stream`."""
@@ -69,26 +76,34 @@ class PythonGuest:
     """A VM's filter. Raises Refused if its modules cannot be imported, or register no plugin."""
 
     abi = "0.2.1"
-    callbacks = frozenset({"proxy_on_context_create", "proxy_on_vm_start", "proxy_on_delete", *_METHODS})
 
     def __init__(self, paths: Sequence[Path], vm: VM) -> None:
-        self._host = PythonHost(vm)
+        self._vm = vm
+        self._host = PythonHost(vm, self._outside)
         self._calls = 0
         self._state = SdkState(self._host)
         self._modules = FilterModules(paths)
         self._surroundings = Surroundings(vm)
-        with self._inside():
-            known = _contexts()
-            try:
+        self.callbacks = self._load()
+
+    def _load(self) -> frozenset[str]:
+        """Import the filter as a build does; gives the callbacks that a module of it would export."""
+        known = _contexts()
+        _abi.building = True
+        try:
+            with self._inside():
                 self._modules.load()
-                _check_callbacks(_contexts() - known)
-            except _PASSED_ON:
+                self._state.plugins_of_other_modules(self._modules)
+                _check_plugins(self._modules.name)
+                return _export(_contexts() - known | _of_packages())
+        except Refused:
+            raise
+        except BaseException as error:
+            if _is_of_the_test(error):
                 raise
-            except BaseException as error:
-                raise Refused(f"{self._modules.name} cannot be imported: {type(error).__name__}: {error}") from error
-            self._state.plugins_of_other_modules(self._modules)
-            if not registry.plugins:
-                raise Refused(f"{self._modules.name} registers no plugin")
+            raise Refused(f"{self._modules.place_of(error)}: {type(error).__name__}: {error}") from error
+        finally:
+            _abi.building = False
 
     def call(self, callback: str, context_id: int, *arguments: int) -> int | None:
         """What a callback answers, which for an exception in it is what the dispatcher makes of that."""
@@ -96,6 +111,8 @@ class PythonGuest:
             outer, self._host.running = self._host.running, self._running(callback, context_id)
             try:
                 return self._call(callback, context_id, arguments)
+            except Exception:  # noqa: BLE001  # as in the shim, what could slip through is stopped
+                return self._fall_back(callback, context_id)
             finally:
                 self._host.running = outer
 
@@ -121,19 +138,60 @@ class PythonGuest:
     def _call_method(self, method: str, callback: str, context_id: int, arguments: tuple[Any, ...]) -> int | None:
         context = contexts.get(context_id)
         if context is None:
-            return _answer_without(callback, known=context_id in contexts)
+            return self._answer_without(callback, context_id)
         try:
             answer = _number(callback, getattr(context, method)(*arguments))
-        except _PASSED_ON:
-            raise
-        except BaseException as exception:  # noqa: BLE001  # nothing else passes, as in a module
-            return _number(callback, _dispatcher.on_exception(context, method, exception))
+        except BaseException as exception:
+            if _is_of_the_test(exception):
+                raise
+            below = exception.__traceback__.tb_next if exception.__traceback__ is not None else None
+            return _number(callback, _dispatcher.on_exception(context, method, exception.with_traceback(below)))
         if answer == Action.PAUSE and (stream_type := _STREAMS.get(callback)) is not None:
             context._abi_paused |= 1 << stream_type  # noqa: SLF001  # as the shim does
         return answer
 
-    def _inside(self) -> Any:
-        return _Inside(self._state, self._modules, self._surroundings)
+    def _answer_without(self, callback: str, context_id: int) -> int | None:
+        """For a stream that its plugin does not look at, and for a context that could not be created."""
+        if context_id not in contexts and (callback in _ACTIONS or callback == "proxy_on_configure"):
+            return self._fall_back(callback, context_id)
+        if callback in _ACTIONS:
+            return Action.CONTINUE
+        return 1 if callback in _BOOLEAN else None
+
+    def _fall_back(self, callback: str, context_id: int) -> int | None:
+        """A callback's answer if Python gives none that can be used; the shim's function of that name."""
+        self._vm.answer("proxy_log", (LogLevel.CRITICAL, _FAILED))
+        if callback not in _ACTIONS:
+            return int(callback == "proxy_on_done")
+        self._vm.answer("proxy_set_effective_context", (context_id,))
+        if callback.startswith(("proxy_on_request", "proxy_on_response")):
+            self._vm.answer("proxy_send_local_response", (500, b"", b"", b"", 0xFFFF_FFFF))
+        else:
+            self._vm.answer("proxy_close_stream", (int(StreamType.DOWNSTREAM),))
+        return Action.PAUSE
+
+    @contextmanager
+    def _inside(self) -> Iterator[None]:
+        """For as long as the filter runs: the SDK's state, the filter's modules and its surroundings are in place."""
+        with ExitStack() as stack:
+            for part in self._parts():
+                stack.callback(part.leave)
+                part.enter()
+            yield
+
+    @contextmanager
+    def _outside(self) -> Iterator[None]:
+        """For as long as a host function runs code of the test: all is as the test left it."""
+        for part in reversed(self._parts()):
+            part.leave()
+        try:
+            yield
+        finally:
+            for part in self._parts():
+                part.enter()
+
+    def _parts(self) -> tuple[SdkState, FilterModules, Surroundings]:
+        return self._state, self._modules, self._surroundings
 
     def write_memory(self, _address: int, _data: bytes) -> None:
         """There is no memory to write to."""
@@ -144,31 +202,9 @@ class PythonGuest:
         self._state.forget()
 
 
-class _Inside:
-    """For as long as a callback runs: the SDK's state, the filter's modules and its surroundings are in place."""
-
-    def __init__(self, *parts: Any) -> None:
-        self._parts = parts
-
-    def __enter__(self) -> None:
-        for part in self._parts:
-            part.enter()
-
-    def __exit__(self, *_: object) -> None:
-        for part in reversed(self._parts):
-            part.leave()
-
-
-def _answer_without(callback: str, *, known: bool) -> int | None:
-    """For a stream that its plugin does not look at, and one whose context could not be created."""
-    if callback in _STREAMS or callback in _METADATA:
-        return Action.CONTINUE if known else Action.PAUSE
-    return int(callback == "proxy_on_done" or known) if callback in _BOOLEAN else None
-
-
 def _number(callback: str, result: Any) -> int | None:
     """The number in a callback's answer; None means that it goes on. TypeError for what is none, as in the shim."""
-    is_action = callback in _STREAMS or callback in _METADATA
+    is_action = callback in _ACTIONS
     if not is_action and callback not in _BOOLEAN:
         return None
     if result is None:
@@ -180,18 +216,40 @@ def _number(callback: str, result: Any) -> int | None:
     return int(result)
 
 
-def _check_callbacks(classes: set[type[Any]]) -> None:
-    """Raises TypeError for classes that a build would refuse."""
-    for base in _callbacks.METHODS:
-        for cls in classes:
-            if issubclass(cls, base):
-                _callbacks.check_names(cls, base)
+def _check_plugins(name: str) -> None:
+    if not registry.plugins:
+        raise Refused(f"{name} registers no plugin")
+
+
+def _export(classes: set[type[Any]]) -> frozenset[str]:
+    """The callbacks that a module with these classes exports. Raises TypeError for classes that a build refuses."""
+    names = set(_callbacks.ALWAYS)
+    for cls in classes:
+        _callbacks.check_names(cls, next(base for base in _BASES if issubclass(cls, base)))
+        names |= _callbacks.of_class(cls)
+    _callbacks.exported = frozenset(names)
+    _callbacks.notifies_deletes = any(
+        issubclass(cls, Context) and cls.on_delete is not Context.on_delete for cls in classes
+    )
+    return _callbacks.exported
+
+
+def _of_packages() -> set[type[Any]]:
+    """The classes of contexts in modules that all VMs share, such as those of installed packages."""
+    found = {(cls, sys.modules.get(cls.__module__)) for cls in _contexts() if not cls.__module__.startswith(_SDK)}
+    return {cls for cls, module in found if getattr(module, cls.__qualname__, None) is cls}
+
+
+def _is_of_the_test(error: BaseException) -> bool:
+    """Whether an exception ends the test, and is not the filter's: a debugger's, a user's, pytest's own."""
+    outcomes = sys.modules.get("_pytest.outcomes")
+    return isinstance(error, (*_PASSED_ON, *([outcomes.OutcomeException] if outcomes else [])))
 
 
 def _contexts() -> set[type[Any]]:
     """All classes of contexts in this process, those of other VMs too."""
     found = set[type[Any]]()
-    unseen: list[type[Any]] = list(_callbacks.METHODS)
+    unseen: list[type[Any]] = list(_BASES)
     while unseen:
         subclasses = unseen.pop().__subclasses__()
         found.update(subclasses)

@@ -5,7 +5,8 @@
 The filter gets the callbacks of the recording in their order, in as many VMs as the proxy had, and its host calls get
 the recorded answers. What it does must be what it did: the host calls that change something must be the recorded ones,
 in their order, and callbacks must give the recorded answers. What it reads may come in any order. Its log is compared
-only if that is asked for.
+only if that is asked for. Of values that the recorder has cut the beginning and the size are compared; answers that it
+has cut cannot be given again.
 
 Randomness that a filter draws itself is not recorded for plain Python; time is.
 """
@@ -15,24 +16,32 @@ from __future__ import annotations
 import json
 import os
 from collections import defaultdict, deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-from .abi import HostError, Shape
+from pywasmfilter_compiler import hosts
+
+from .abi import I64, U64, HostError, Shape
 from .functions import HostFunctions
 from .host import Body, StrPath, new_guest
 from .proxy import Proxy
 from .trace import Callback, HostCall
-from .vm import VM
+from .vm import VM, Guest
+
+if TYPE_CHECKING:
+    from pywasmfilter_compiler.wasm.module import FuncType
 
 VERSION: Final = 1
 """The version of the format that is read."""
 
-_RESULTS_OF: Final = {"random_get": 1, "environ_get": 1}
+_FILLING: Final = ("random_get", "environ_get")
+"""Functions that fill room in the guest's memory: what they write is recorded as their result, and nothing else."""
+_FILLED: Final = Shape((), (), (bytes,))
 _CLOCKS: Final = ("clock_time_get", "proxy_get_current_time_nanoseconds")
 _OK: Final = 0
+_RANGES: Final[dict[Any, range]] = {int: range(2**32), I64: range(-(2**63), 2**63), U64: range(2**64)}
 
 Arguments: TypeAlias = tuple[int | bytes, ...]
 
@@ -45,6 +54,22 @@ class NotARecording(ValueError):  # that is what the file is
     """A file is no recording, or one of another version."""
 
 
+class _Cut(bytes):
+    """The beginning of a value of which the recorder had no room for all, and how much it was."""
+
+    size: int
+
+    @classmethod
+    def of(cls, kept: bytes, size: int) -> _Cut:
+        cut = cls(kept)
+        cut.size = size
+        return cut
+
+    def is_of(self, value: int | bytes) -> bool:
+        """Whether a value is the whole of it, as far as can be told."""
+        return isinstance(value, bytes) and len(value) == self.size and value.startswith(self)
+
+
 @dataclass
 class _Call:
     function: str
@@ -55,6 +80,13 @@ class _Call:
     @property
     def key(self) -> tuple[str, Arguments]:
         return self.function, self.arguments
+
+    def matches(self, made: _Call) -> bool:
+        """Whether this call, which was recorded, may be one that is made now."""
+        if self.function != made.function or len(self.arguments) != len(made.arguments):
+            return False
+        pairs = zip(self.arguments, made.arguments, strict=True)
+        return all(old.is_of(new) if isinstance(old, _Cut) else old == new for old, new in pairs)
 
     def __str__(self) -> str:
         return str(_host_call(self.function, self.arguments))
@@ -85,48 +117,133 @@ class Recording:
     @classmethod
     def read(cls, path: StrPath) -> Recording:
         """Read a recording. Raises NotARecording, with the line, and OSError."""
-        vms: defaultdict[int, list[_Frame]] = defaultdict(list)
-        open_frames: defaultdict[int, list[_Frame]] = defaultdict(list)
-        lines = list(_lines(Path(path)))
-        if not lines:
-            raise NotARecording(f"{os.fspath(path)}: the file is empty")
-        header, *events = lines
-        if not isinstance(header, dict) or header.get("pyfilter_recording") != VERSION:
-            raise NotARecording(f"{os.fspath(path)}:1: not a recording of version {VERSION}")
-        for number, event in enumerate(events, 2):
+        reader = _Reader()
+        for number, line in enumerate(Path(path).read_bytes().splitlines(), 1):
             try:
-                _take(event, vms[event["vm"]], open_frames[event["vm"]])
-            except (KeyError, TypeError, IndexError, AttributeError) as error:
-                raise NotARecording(f"{os.fspath(path)}:{number}: not an event of a recording") from error
-        return cls(header["abi"], [_whole(vms[number]) for number in sorted(vms)])
+                reader.take(_parsed(line))
+            except ValueError as error:
+                raise NotARecording(f"{os.fspath(path)}:{number}: {error}") from error
+        if not reader.abi:
+            raise NotARecording(f"{os.fspath(path)}: the file is empty")
+        vms = [_whole(frames) for _, frames in sorted(reader.vms.items())]
+        if not any(vms):
+            raise NotARecording(f"{os.fspath(path)}: no callback has returned in it, so there is nothing to replay")
+        return cls(reader.abi, vms)
 
 
-def _lines(path: Path) -> Iterator[Any]:
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
-        try:
-            yield json.loads(line)
-        except ValueError as error:
-            raise NotARecording(f"{path}:{number}: not JSON: {error}") from error
+def _parsed(line: bytes) -> Any:
+    try:
+        return json.loads(line.decode())
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"not JSON: {error}") from error
 
 
-def _take(event: dict[str, Any], frames: list[_Frame], open_frames: list[_Frame]) -> None:
-    """Put an event in its place."""
-    if "callback" in event:
-        frame = _Frame(event["callback"], tuple(event["arguments"]))
-        (open_frames[-1].events if open_frames else frames).append(frame)
-        open_frames.append(frame)
-    elif "return" in event:
-        frame = open_frames.pop()
-        frame.answer, frame.returned = event["answer"], True
-    elif open_frames:  # what a module does before its first callback is its own affair
-        arguments, results = (tuple(map(_value, event[name])) for name in ("arguments", "results"))
-        open_frames[-1].events.append(_Call(event["call"], arguments, event["status"], results))
+class _Reader:
+    """Puts what stands in a file's lines in its place. Raises ValueError for what does not belong there."""
+
+    def __init__(self) -> None:
+        self.abi = ""
+        self.vms: defaultdict[int, list[_Frame]] = defaultdict(list)
+        self._open: defaultdict[int, list[_Frame]] = defaultdict(list)
+
+    def take(self, line: Any) -> None:
+        """The first line, and each event after it."""
+        match line:
+            case _ if not self.abi:
+                self.abi = _abi(line)
+            case {"vm": int(vm), "callback": str(name), "arguments": list(arguments)}:
+                self._begin(vm, name, arguments)
+            case {"vm": int(vm), "return": str(name), "answer": answer}:
+                self._end(vm, name, answer)
+            case {"vm": int(vm), "call": str(name), "arguments": list(), "status": status, "results": list()}:
+                call = _call(name, line["arguments"], _value(name, int, status), line["results"])
+                if call is not None and self._open[vm]:  # what a module does before a callback is its own affair
+                    self._open[vm][-1].events.append(call)
+            case _:
+                raise ValueError("not an event of a recording")
+
+    def _begin(self, vm: int, name: str, arguments: list[Any]) -> None:
+        _check_count(name, "arguments", arguments, len(self._type(name).params))
+        frame = _Frame(name, tuple(int(_value(name, int, argument)) for argument in arguments))
+        (self._open[vm][-1].events if self._open[vm] else self.vms[vm]).append(frame)
+        self._open[vm].append(frame)
+
+    def _end(self, vm: int, name: str, answer: Any) -> None:
+        running = self._open[vm][-1].callback if self._open[vm] else "nothing"
+        if running != name:
+            raise ValueError(f"not an event of a recording: {name} returns where {running} runs")
+        if self._type(name).results:
+            _value(name, int, answer)
+        elif answer is not None:
+            raise ValueError(f"{name} has no answer")
+        frame = self._open[vm].pop()
+        frame.answer, frame.returned = answer, True
+
+    def _type(self, name: str) -> FuncType:
+        known = {**hosts.ENVOY_CALLBACKS, **hosts.callbacks(self.abi)}
+        if name not in known:
+            raise ValueError(f"ABI {self.abi} has no callback {name!r}")
+        return known[name]
 
 
-def _value(value: Any) -> int | bytes:
-    if isinstance(value, dict):
-        return str(value["cut"]).encode("latin-1")
-    return value.encode("latin-1") if isinstance(value, str) else int(value or 0)
+def _abi(header: Any) -> str:
+    if not isinstance(header, dict) or header.get("pyfilter_recording") != VERSION:
+        raise ValueError(f"not a recording of version {VERSION}")
+    abi = header.get("abi")
+    if abi not in hosts.ABI_VERSIONS:
+        raise ValueError(f"abi is one of {', '.join(hosts.ABI_VERSIONS)}, not {abi!r}")
+    return str(abi)
+
+
+def _call(name: str, arguments: list[Any], status: int | bytes, results: list[Any]) -> _Call | None:
+    """A host call; None for one that no guest of this host makes.
+
+    That is one of a function which this host lacks, or with an argument that could not be read.
+    """
+    if name not in hosts.ABI_FUNCTIONS and name not in hosts.WASI_PREVIEW_1:
+        raise ValueError(f"there is no host function {name!r}")
+    if not hasattr(HostFunctions, name):
+        return None
+    shape = _FILLED if name in _FILLING else Shape.of(getattr(HostFunctions, name))
+    _check_count(name, "arguments", arguments, len(shape.parameters))
+    if results or status == _OK:
+        _check_count(name, "results", results, len(shape.results))
+    if any(value is None for kind, value in zip(shape.parameters, arguments, strict=True) if kind is bytes):
+        return None
+    return _Call(
+        name,
+        tuple(_value(name, kind, value) for kind, value in zip(shape.parameters, arguments, strict=True)),
+        int(status),
+        tuple(_result(name, kind, value) for kind, value in zip(shape.results, results, strict=False)),
+    )
+
+
+def _check_count(name: str, what: str, values: list[Any], count: int) -> None:
+    if len(values) != count:
+        raise ValueError(f"{name} has {count} {what}, not {len(values)}")
+
+
+def _value(name: str, kind: Any, value: Any) -> int | bytes:
+    """A value as guest and host exchange it. Raises ValueError for one that is not of this kind."""
+    try:
+        match value:
+            case str() if kind is bytes:
+                return value.encode("latin-1")
+            case {"cut": str(kept), "size": int(size)} if kind is bytes and size > len(kept):
+                return _Cut.of(kept.encode("latin-1"), size)
+            case int() if value in _RANGES.get(kind, ()) and not isinstance(value, bool):
+                return value
+    except UnicodeEncodeError:
+        raise ValueError(f"{name}: a text has more in it than bytes") from None
+    expected = "a text, a byte per character" if kind is bytes else f"a number in {_RANGES[kind]}"
+    raise ValueError(f"{name}: a value is not {expected}")
+
+
+def _result(name: str, kind: Any, value: Any) -> int | bytes:
+    """A result; it is null if the module did not want it."""
+    if value is None:
+        return b"" if kind is bytes else 0
+    return _value(name, kind, value)
 
 
 def _whole(frames: list[_Frame]) -> list[_Frame]:
@@ -147,8 +264,12 @@ def replay(
     `Refused` for a filter that cannot be imported.
     """
     paths = [Path(path) for path in ([filter] if isinstance(filter, str | os.PathLike) else filter)]
-    for number, frames in enumerate(Recording.read(recording).vms):
-        vm = _ReplayedVM(frames, paths, body, logs=logs)
+    recorded = Recording.read(recording)
+    guest, abi = new_guest(paths, body)
+    if abi != recorded.abi:
+        raise NotARecording(f"{os.fspath(recording)}: a session of ABI {recorded.abi}, and the filter speaks {abi}")
+    for number, frames in enumerate(recorded.vms):
+        vm = _ReplayedVM(frames, guest, abi, logs=logs)
         try:
             vm.replay(number)
         finally:
@@ -158,12 +279,11 @@ def replay(
 class _ReplayedVM(VM):
     """A VM whose host functions answer what was recorded."""
 
-    def __init__(self, frames: list[_Frame], paths: list[Path], body: Body, *, logs: bool) -> None:
+    def __init__(self, frames: list[_Frame], guest: Callable[[VM], Guest], abi: str, *, logs: bool) -> None:
         self._frames = frames
         self._running: list[_RunningFrame] = []
         self._known: dict[tuple[str, Arguments], _Call] = {}
         self._logs = logs
-        guest, abi = new_guest(paths, body)
         super().__init__(Proxy(), guest, abi=abi, environment=_environment(frames))
 
     def replay(self, number: int) -> None:
@@ -171,8 +291,8 @@ class _ReplayedVM(VM):
         for index, frame in enumerate(self._frames, 1):
             try:
                 self._run(frame)
-            except Diverged as error:
-                raise Diverged(f"VM {number}, callback {index}, {frame}: {error}") from None
+            except (Diverged, NotARecording) as error:
+                raise type(error)(f"VM {number}, callback {index}, {frame}: {error}") from None
 
     def _run(self, frame: _Frame) -> None:
         running = _RunningFrame(frame, self._logs)
@@ -185,29 +305,35 @@ class _ReplayedVM(VM):
             self._running.pop()
         if running.effects:
             raise Diverged(f"the recording goes on with {running.effects[0]}")
+        if left := running.before_next_effect():
+            raise Diverged(f"the recording has {left[0]} in the middle of a call that the filter does not make")
         if answer != (frame.answer or 0):
             raise Diverged(f"it answers {answer}, and the recording has {frame.answer}")
 
     def _set_clock(self, frame: _Frame) -> None:
         """The time at which the callback came, as far as it is known."""
-        times = (event.results[0] for event in frame.events if isinstance(event, _Call) and event.function in _CLOCKS)
-        if isinstance(now := next(times, None), int):
+        calls = (event for event in frame.events if isinstance(event, _Call) and event.function in _CLOCKS)
+        if isinstance(now := next((call.results[0] for call in calls if call.results), None), int):
             self.proxy.clock.nanoseconds = now
 
     def perform(self, function: str, arguments: tuple[Any, ...]) -> Any:
         """What was recorded of such a call. Raises Diverged if nothing was, or something else."""
-        recorded = tuple(arguments) if function not in _RESULTS_OF else ()
+        recorded = tuple(arguments) if function not in _FILLING else ()
         call = self._find(_Call(function, recorded, _OK, ()))
         if call is None:  # of WASI, or a line of the log that nobody compares
             return super().perform(function, arguments)
         if call.status != _OK:
             raise HostError(call.status)
-        if function in _RESULTS_OF:
+        if any(isinstance(result, _Cut) for result in call.results):
+            raise NotARecording(f"the recording has only the beginning of what {call} gave, and the filter asks for it")
+        if function in _FILLING:
             return self._write_room(function, arguments, call.results[0])
         return call.results or None
 
     def _find(self, wanted: _Call) -> _Call | None:
         running = self._running[-1] if self._running else None
+        if wanted.function == "proxy_log" and (running is None or not self._logs):
+            return None
         if running is None or _is_read(wanted.function):
             found = (running.read(wanted) if running is not None else None) or self._known.get(wanted.key)
             if found is None and not wanted.function.startswith("proxy_"):
@@ -216,8 +342,6 @@ class _ReplayedVM(VM):
                 raise Diverged(f"the filter asks for {wanted}, of which the recording knows nothing here")
             self._known[wanted.key] = found
             return found
-        if wanted.function == "proxy_log" and not self._logs:
-            return None
         for nested in running.before_next_effect():
             self._run(nested)
         return running.effect(wanted)
@@ -235,7 +359,7 @@ class _RunningFrame:
     """What is left of a callback while it is replayed."""
 
     def __init__(self, frame: _Frame, logs: bool) -> None:
-        self._reads: defaultdict[tuple[str, Arguments], deque[_Call]] = defaultdict(deque)
+        self._reads: list[_Call] = []
         self.effects: deque[_Call] = deque()
         self._nested: defaultdict[int, list[_Frame]] = defaultdict(list)
         self._done = 0
@@ -243,16 +367,16 @@ class _RunningFrame:
             if isinstance(event, _Frame):
                 self._nested[len(self.effects)].append(event)
             elif _is_read(event.function):
-                self._reads[event.key].append(event)
+                self._reads.append(event)
             elif logs or event.function != "proxy_log":
                 self.effects.append(event)
 
     def read(self, wanted: _Call) -> _Call | None:
         """The next answer to such a question; the last one again, if it is asked more often."""
-        calls = self._reads.get(wanted.key)
-        if not calls:
-            return None
-        return calls.popleft() if len(calls) > 1 else calls[0]
+        calls = [call for call in self._reads if call.matches(wanted)]
+        if len(calls) > 1:
+            self._reads.remove(calls[0])
+        return calls[0] if calls else None
 
     def before_next_effect(self) -> list[_Frame]:
         """The callbacks that came in the middle of the next call."""
@@ -264,7 +388,7 @@ class _RunningFrame:
             raise Diverged(f"the filter goes on with {wanted}, and the recording has nothing more")
         recorded = self.effects.popleft()
         self._done += 1
-        if recorded.key != wanted.key:
+        if not recorded.matches(wanted):
             raise Diverged(f"the filter calls {wanted}, and the recording has {recorded}")
         return recorded
 

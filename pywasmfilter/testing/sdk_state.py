@@ -22,6 +22,7 @@ _VALUES = (
     (_dispatcher._VM, "started"),  # noqa: SLF001
     (_dispatcher._VM, "answer"),  # noqa: SLF001
     (_callbacks, "exported"),
+    (_callbacks, "notifies_deletes"),
     (_abi, "host"),
 )
 """What is looked up where it stands, and can be replaced there."""
@@ -36,7 +37,7 @@ class SdkState:
     _current: ClassVar[SdkState | None] = None
 
     def __init__(self, host: PythonHost) -> None:
-        self._values: list[Any] = [{}, VMContext, None, None, False, True, frozenset(), host]
+        self._values: list[Any] = [{}, VMContext, None, None, False, True, frozenset(), False, host]
         self._tables: list[Any] = [{}, {}, set()]
         self._outer: list[SdkState | None] = []
 

@@ -77,6 +77,8 @@ class Stream:
             return attributes.of_connection(self.context_id)
         if group in {"source", "destination", "upstream"} and (address := self.plugin.properties.text(f"{group}.address")):
             return attributes.of_address(address)
+        if group == "filter_state":
+            return {f"wasm.{path[0]}": value for path, value in self.properties.items()}
         return self.context_id if group == "connection_id" else None
 
     def answer(self, response: LocalResponse) -> None:
@@ -119,7 +121,7 @@ class HttpStream(Stream):
         self._upstream = upstream
         self.end_of_stream = False
         """Whether the last callback of either direction was the last of it."""
-        self._logging = False
+        self._connected = self._logging = False
         self._arrived_code: int | None = None
         self._upstream_answered = False
         self._details: str | None = None
@@ -133,21 +135,20 @@ class HttpStream(Stream):
     @property
     def sent(self) -> Request | None:
         """What has reached the upstream so far; None if nothing has."""
-        passed = self._request.passed
-        return Request.of(passed) if passed.headers.raw else None
+        return Request.of(self._request.received()) if self._connected else None
 
     @property
     def response(self) -> Response:
         """What the client got. Raises Unfinished unless that is a whole response."""
-        if not self._response.finished:
+        if not self._response.finished or self._response.lacks:
             raise Unfinished(f"there is no response yet: {self._waits_for()}")
-        return Response.of(self._response.passed)
+        return Response.of(self._response.received())
 
     @property
     def partial_response(self) -> Response | None:
         """What the client has got so far; None if nothing."""
-        passed = self._response.passed
-        return Response.of(passed) if passed.headers.raw else None
+        received = self._response.received()
+        return Response.of(received) if received.headers.raw else None
 
     @property
     def status(self) -> int:
@@ -187,6 +188,9 @@ class HttpStream(Stream):
     def _waits_for(self) -> str:
         if self.reset:
             return "the stream was reset"
+        for direction, peer in ((self._response, "client"), (self._request, "upstream")):
+            if direction.finished and direction.lacks:
+                return f"the {peer} waits for {direction.lacks} more bytes, as many as the header content-length says"
         calls = ", ".join(map(repr, self.plugin.proxy.clusters.open_calls()))
         if (paused := self.paused) is not None:
             what = "request" if paused == StreamType.HTTP_REQUEST else "response"
@@ -237,17 +241,20 @@ class HttpStream(Stream):
     def respond_headers(self, status: int = 200, headers: HeadersLike = (), *, end_of_stream: bool = False) -> None:
         """The upstream's headers arrive."""
         response = Response(status, headers)
-        self._response.receive_headers(self._from_upstream(response), end_of_stream or self._is_head())
+        if self._is_heard():
+            self._response.receive_headers(self._from_upstream(response), end_of_stream or self._is_head())
         self.plugin.proxy.drain()
 
     def respond_body(self, data: Text, *, end_of_stream: bool = False) -> None:
         """A piece of the upstream's body arrives."""
-        self._response.receive_body(as_bytes(data), end_of_stream)
+        if self._is_heard():
+            self._response.receive_body(as_bytes(data), end_of_stream)
         self.plugin.proxy.drain()
 
     def respond_trailers(self, trailers: HeadersLike) -> None:
         """The upstream's trailers arrive, and end its response."""
-        self._response.receive_trailers(Headers(trailers).raw)
+        if self._is_heard():
+            self._response.receive_trailers(Headers(trailers).raw)
         self.plugin.proxy.drain()
 
     def close_by_filter(self, stream_type: int) -> None:
@@ -257,7 +264,7 @@ class HttpStream(Stream):
 
     def break_upstream(self) -> None:
         """The upstream's connection is lost: before the response's headers that is a 503 of the proxy, later a reset."""
-        if self.ended:
+        if not self._is_heard():
             return
         if not self._response.begun:
             self._flags = _CONNECTION_LOST
@@ -266,6 +273,18 @@ class HttpStream(Stream):
             self._flags = _PROTOCOL_ERROR
             self.answer(LocalResponse(502, _RESET.format("after", "protocol_error"), _text("protocol error")))
         self.plugin.proxy.drain()
+
+    def headers_passed(self, stream_type: StreamType) -> None:
+        """Headers have left the filter. Those of a request reach the upstream unless the stream ends at once."""
+        if stream_type == StreamType.HTTP_REQUEST:
+            self.plugin.proxy.post(self._connect, first=True)
+
+    def _connect(self) -> None:
+        self._connected = not self.ended
+
+    def upstream_listens(self) -> bool:
+        """Whether the rest of the request still reaches the upstream, which it does until that has answered."""
+        return not (self._upstream_answered and self._response.complete)
 
     def closes_connection(self) -> bool:
         """Whether the response ends the client's connection: the rest of the request is not waited for."""
@@ -280,6 +299,8 @@ class HttpStream(Stream):
             self.plugin.proxy.drain()
 
     def _ask_upstream(self) -> None:
+        if self._request.lacks:
+            return
         self.plugin.proxy.post(self._answer_from_upstream)
 
     def _answer_from_upstream(self) -> None:
@@ -295,10 +316,14 @@ class HttpStream(Stream):
             self._respond(response)
 
     def _respond(self, response: Response) -> None:
-        if self.ended:
+        if not self._is_heard():
             return
         message = Message(self._from_upstream(response), response.chunks, response.trailers)
         self._response.receive(message, headers_only=self._is_head())
+
+    def _is_heard(self) -> bool:
+        """Whether the upstream can still say something: not after an answer in its place."""
+        return not self.ended and self.local_response is None
 
     def _from_upstream(self, response: Response) -> Pairs:
         """The headers of a response as they reach the filter."""

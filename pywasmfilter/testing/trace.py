@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import IntEnum
+from functools import lru_cache
+
+from pywasmfilter_compiler import hosts
 
 from pywasmfilter.types import Action, BufferType, LogLevel, MapType, MetricType, Status, StreamType
 
-from .abi import HostError, decode_pairs
+from .abi import decode_pairs
 from .messages import as_text
 
 _LONGEST = 200
@@ -94,9 +97,11 @@ class Trace:
             self._running[-1].calls.append(call)
 
     def calls(self, function: str) -> list[HostCall]:
-        """All calls of a host function, named with or without its `proxy_`."""
-        name = f"proxy_{function.removeprefix('proxy_')}"
-        return [call for callback in self.callbacks for call in callback.calls if call.function == name]
+        """All calls of a host function, named with or without its `proxy_`. ValueError if there is no such function."""
+        names = {function, f"proxy_{function}"} & _functions()
+        if not names:
+            raise ValueError(f"there is no host function {function!r}")
+        return [call for callback in self.callbacks for call in callback.calls if call.function in names]
 
     def __iter__(self) -> Iterator[Callback]:
         return iter(self.callbacks)
@@ -110,12 +115,18 @@ class Trace:
         return "\n".join(lines)
 
 
+@lru_cache(maxsize=1)
+def _functions() -> frozenset[str]:
+    """The names of all host functions that there are in any version of the ABI."""
+    return frozenset(hosts.WASI_PREVIEW_1).union(*map(hosts.functions, hosts.ABI_VERSIONS))
+
+
 def show(name: str, value: int | bytes) -> str:
     """An argument as a person reads it; `name` is the parameter's."""
     if isinstance(value, int):
         return _named(_ENUMERATIONS[name], value) if name in _ENUMERATIONS else str(value)
     if name in _PAIRS:
-        return _shortened(str([(as_text(key), as_text(text)) for key, text in _readable_pairs(value)]))
+        return _shortened(str([(as_text(key), as_text(text)) for key, text in decode_pairs(value)]))
     if name == "path":
         return repr(as_text(value).split("\0"))
     text = as_text(value)
@@ -133,13 +144,6 @@ _ENUMERATIONS: dict[str, type[IntEnum]] = {
 }
 _CONTROLS = set(map(chr, range(32))) - set("\t\n\r")
 _PAIRS = {"pairs", "headers", "trailers", "metadata"}
-
-
-def _readable_pairs(data: bytes) -> list[tuple[bytes, bytes]]:
-    try:
-        return decode_pairs(data)
-    except HostError:
-        return [(data, b"")]
 
 
 def _named(enumeration: type[IntEnum], value: int) -> str:

@@ -62,7 +62,7 @@ class VM(HostFunctions):
         vm_configuration: bytes = b"",
         environment: Mapping[str, str] = _NOTHING,
     ) -> None:
-        entries = [f"{name}={value}".encode() for name, value in environment.items()]
+        entries = [_variable(name, value) for name, value in environment.items()]
         super().__init__(proxy, abi, vm_id, vm_configuration, entries)
         self._depth = 0
         self._after_call: deque[Callable[[], object]] = deque()
@@ -121,8 +121,11 @@ class VM(HostFunctions):
         start = time.perf_counter()
         try:
             traced.answer = self.guest.call(callback, context_id, *arguments)
-        except Exception as error:  # noqa: BLE001  # raised again
-            raise self._error or error from None
+        except BaseException as error:
+            own = self._forget_what_waits()
+            if own is not None and isinstance(error, Exception):
+                raise own from error
+            raise
         finally:
             traced.seconds = time.perf_counter() - start
             self.proxy.trace.end()
@@ -131,12 +134,18 @@ class VM(HostFunctions):
         self._finish_call()
         return traced.answer or 0
 
+    def _forget_what_waits(self) -> BaseException | None:
+        """The outermost callback breaks off: nothing of it may hit the next one. The error of the test's own code."""
+        if self._depth > 1:
+            return None
+        self._after_call.clear()
+        error, self._error = self._error, None
+        return error
+
     def _finish_call(self) -> None:
         if self._depth:
             return
-        if self._error is not None:
-            error, self._error = self._error, None
-            self._after_call.clear()
+        if (error := self._forget_what_waits() if self._error is not None else None) is not None:
             raise error
         while self._after_call:
             self._after_call.popleft()()
@@ -194,6 +203,13 @@ class VM(HostFunctions):
     def _new_id(self) -> int:
         context_id, self._next_context = self._next_context, self._next_context + 1
         return context_id
+
+
+def _variable(name: str, value: str) -> bytes:
+    """A variable of the environment as the guest gets it. Raises ValueError for what can be none."""
+    if not name or "=" in name or "\0" in name + value:
+        raise ValueError(f"no variable of an environment: {name!r}={value!r}")
+    return as_bytes(f"{name}={value}")
 
 
 def configuration_bytes(configuration: Text | Mapping[str, Any] | list[Any] | None) -> bytes:

@@ -13,24 +13,25 @@ from typing import TYPE_CHECKING, Any, Final
 
 import wasmtime
 from pywasmfilter_compiler import hosts
+from pywasmfilter_compiler.wasm.module import I32, FuncType
 
 from pywasmfilter.types import Status
 
 from .abi import I64, U64, HostError, Shape, u32
-from .compiled import load
+from .compiled import Compiled, load
 from .functions import HostFunctions
 from .plugin import Refused
 
 if TYPE_CHECKING:
-    from pywasmfilter_compiler.wasm.module import FuncType
-
     from .vm import VM
 
 WASI: Final = ("clock_time_get", "environ_get", "environ_sizes_get", "random_get")
 """The functions of WASI that this host has."""
 
 _ALLOCATORS: Final = ("malloc", "proxy_on_memory_allocate")
-_KEPT: Final = 8  # compiled modules in the cache folder
+_ALLOCATOR: Final = FuncType((I32,), (I32,))
+_STARTS: Final = ("_initialize", "_start")
+_START: Final = FuncType((), ())
 
 
 class Trapped(Exception):  # that is what the module has
@@ -46,34 +47,65 @@ def module_abi(module: Path) -> str:
 
 
 class WasmGuest:
-    """One instance of a module. wasmtime refuses it if it needs a function that this version of the ABI lacks.
+    """One instance of a module.
 
     `native_stack` is how many bytes of stack it may use, if that is not to be wasmtime's default. Raises Refused for a
-    module of another version, or with a callback of another type.
+    module of another version, one that needs a function which this version lacks, and one whose memory, allocator or
+    callbacks are missing or of another type; Trapped if it breaks down as it starts.
     """
 
     def __init__(self, module: Path, vm: VM, native_stack: int | None = None) -> None:
         compiled = load(module, native_stack)
         self.abi = vm.abi
         self.store = wasmtime.Store(compiled.engine)
+        self._memory: Any = None  # a start function has none yet
         linker = wasmtime.Linker(compiled.engine)
         for (namespace, name), functype in imports(vm.abi).items():
             shape = Shape.of(getattr(HostFunctions, name))
             # Weak references, since wasmtime keeps every host function until the store is gone.
             entry = _entry(weakref.proxy(self), weakref.proxy(vm), name, shape)
             linker.define_func(namespace, name, _wasmtime_type(functype), entry)
-        self._exports = compiled.instantiate(self.store, linker)
+        self._exports = self._instantiate(compiled, linker)
         self.callbacks = self._checked_callbacks()
-        self._memory = self._exports["memory"]
-        self._allocate = next(self._exports[name] for name in _ALLOCATORS if name in self._exports)
+        self._memory = self._exports.get("memory")
+        if not isinstance(self._memory, wasmtime.Memory):
+            raise Refused("the module exports no memory")
+        allocate = self._function(_ALLOCATORS, _ALLOCATOR)
+        if allocate is None:
+            raise Refused(f"the module exports no allocator, which is {' or '.join(_ALLOCATORS)}")
+        self._allocate = allocate
+        vm.guest = self  # which a start may need already
         self._start()
+
+    def _instantiate(self, compiled: Compiled, linker: wasmtime.Linker) -> dict[str, Any]:
+        try:
+            return compiled.instantiate(self.store, linker)
+        except wasmtime.Trap as error:
+            raise Trapped(f"the start function: {error}") from error
+        except wasmtime.WasmtimeError as error:
+            raise Refused(f"the module cannot be instantiated: {error}") from error
 
     def _start(self) -> None:
         """Modules of other languages have something to start."""
-        for name in ("_initialize", "_start"):
-            if name in self._exports:
-                self._exports[name](self.store)
-                return
+        start = self._function(_STARTS, _START)
+        if start is None:
+            return
+        try:
+            start(self.store)
+        except (wasmtime.Trap, wasmtime.WasmtimeError) as error:
+            raise Trapped(f"the start of the module: {error}") from error
+
+    def _function(self, names: Sequence[str], functype: FuncType) -> wasmtime.Func | None:
+        """The first of some exports that is there. Raises Refused if it is no function of a type."""
+        name = next((name for name in names if name in self._exports), None)
+        if name is None:
+            return None
+        function, expected = self._exports[name], _texts(_wasmtime_type(functype))
+        if not isinstance(function, wasmtime.Func):
+            raise Refused(f"{name} is no function, and should be {expected}")
+        if (found := _texts(function.type(self.store))) != expected:
+            raise Refused(f"{name} is {found}, and should be {expected}")
+        return function
 
     def _checked_callbacks(self) -> frozenset[str]:
         functions = {name: item for name, item in self._exports.items() if isinstance(item, wasmtime.Func)}
@@ -82,9 +114,7 @@ class WasmGuest:
             raise Refused(f"this is a host of ABI {self.abi}, and the module exports {marker}")
         types = hosts.callbacks(self.abi)
         for name in functions.keys() & types.keys():
-            found = functions[name].type(self.store)
-            if _texts(found) != _texts(_wasmtime_type(types[name])):
-                raise Refused(f"{name} is {_texts(found)}, and should be {_texts(_wasmtime_type(types[name]))}")
+            self._function([name], types[name])
         return frozenset(functions.keys() & types.keys())
 
     def call(self, callback: str, context_id: int, *arguments: int) -> int | None:
@@ -111,7 +141,7 @@ class WasmGuest:
         self._memory.write(self.store, data, address)
 
     def _check(self, address: int, size: int) -> None:
-        if address + size > self._memory.data_len(self.store):
+        if self._memory is None or address + size > self._memory.data_len(self.store):
             raise HostError(Status.INVALID_MEMORY_ACCESS)
 
     def allocate(self, data: bytes) -> int:

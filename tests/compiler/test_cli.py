@@ -15,7 +15,7 @@ import subprocess
 import sys
 import zipfile
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -557,7 +557,8 @@ def test_call_of_binary_bodies(called: Path) -> None:
     ("code", "messages"),
     [
         ("import nothing_there", ["bad.py:1", "No module named 'nothing_there'"]),
-        ("def f(:", ["bad.py", "line 1", "SyntaxError"]),
+        ("def f(:", ["bad.py:1", "SyntaxError"]),
+        ("import json\njson.loads('x')", ["bad.py:2", "JSONDecodeError"]),
         ("x = 1", ["bad.py registers no plugin"]),
         ("from pywasmfilter import http_filter\n@http_filter('x')\nclass X: pass", ["bad.py:2"]),
         (CALLED.replace("return True", "return False"), ["the plugin does not start", "[info] b'' b''"]),
@@ -568,6 +569,7 @@ def test_call_of_a_filter_that_does_not_start(folder: Path, code: str, messages:
     (folder / "bad.py").write_text(code, encoding="utf-8")
     said = fail("call", "bad.py").replace("imported\n", "")
     assert said.startswith("error: ")
+    assert set(re.findall(r"(\w+\.py):\d", said)) <= {"bad.py"}
     assert [message for message in messages if message not in said] == []
 
 
@@ -580,14 +582,76 @@ def test_call_of_a_filter_that_raises_when_it_starts(folder: Path) -> None:
 
 
 def test_call_of_a_module_that_breaks_down(folder: Path) -> None:
-    """What wasmtime refuses, or what traps, is an error that names the file."""
-    (folder / "bad.wasm").write_bytes(b"\0asm\1\0\0\0 and more")
-    assert fail("call", "bad.wasm").startswith("error: bad.wasm: ")
-    callback = '(func (export "proxy_on_context_create") (param i32 i32) unreachable)'
-    start = '(func (export "proxy_abi_version_0_2_1")) (func (export "malloc") (param i32) (result i32) i32.const 0)'
-    module = f'(module (memory (export "memory") 1) {start} {callback})'
-    (folder / "bad.wasm").write_bytes(bytes(wasmtime.wat2wasm(module)))
+    """What is no module, what wasmtime refuses, and what traps is an error that names the file."""
+    for content in b"", b"(module)", b"\0asm\1\0\0\0 and more":
+        (folder / "bad.wasm").write_bytes(content)
+        assert "bad.wasm: not a WebAssembly module" in fail("call", "bad.wasm")
+    add_module('(func (export "proxy_on_context_create") (param i32 i32) unreachable)')
     assert "error: bad.wasm: proxy_on_context_create" in fail("call", "bad.wasm")
+
+
+MEMORY = '(memory (export "memory") 1)'
+MALLOC = '(func (export "malloc") (param i32) (result i32) i32.const 0)'
+
+
+def add_module(*items: str, memory: str = MEMORY, malloc: str = MALLOC) -> None:
+    """A module of another language, bad.wasm, with some items; imports have to come first."""
+    module = f'(module {" ".join(items)} {memory} {malloc} (func (export "proxy_abi_version_0_2_1")))'
+    Path("bad.wasm").write_bytes(bytes(wasmtime.wat2wasm(module)))
+
+
+@pytest.mark.parametrize(
+    ("items", "exports", "message"),
+    [
+        ([], {"memory": ""}, "no memory"),
+        ([], {"memory": '(func (export "memory"))'}, "no memory"),
+        ([], {"malloc": ""}, "no allocator"),
+        ([], {"malloc": '(func (export "malloc"))'}, "malloc is [] → []"),
+        ([], {"malloc": '(global (export "malloc") i32 (i32.const 1))'}, "malloc is no function"),
+        (['(import "env" "proxy_nothing" (func))'], {}, "unknown import: `env::proxy_nothing`"),
+        (["(func $f unreachable) (start $f)"], {}, "the start function: "),
+        (['(func (export "_initialize") unreachable)'], {}, "the start of the module: "),
+        (['(func (export "_initialize") (param i32))'], {}, "_initialize is ['i32'] → []"),
+    ],
+)
+def test_call_of_a_module_that_cannot_start(
+    folder: Path, items: list[str], exports: dict[str, str], message: str
+) -> None:
+    """A module that lacks what a host needs, or breaks down as it starts, is an error that says so."""
+    add_module(*items, **exports)
+    assert message in fail("call", "bad.wasm")
+
+
+def test_call_of_a_module_that_needs_the_host_to_start(folder: Path) -> None:
+    """`_initialize` can call the host and have it write to memory, as runtimes of other languages do."""
+    add_module(
+        '(import "wasi_snapshot_preview1" "random_get" (func $random (param i32 i32) (result i32)))',
+        '(func (export "_initialize") (if (call $random (i32.const 0) (i32.const 8)) (then unreachable)))',
+    )
+    assert succeed("call", "bad.wasm").stdout.startswith("GET / → 200\n")
+
+
+@pytest.mark.parametrize(("change", "shown"), [("remove", "no status"), ("replace", "abc")])
+def test_call_of_a_filter_that_breaks_the_status(folder: Path, change: str, shown: str) -> None:
+    """A status that is no number, or none at all, is shown as it is."""
+    parameters = (
+        "(param i32 i32 i32 i32 i32) (result i32)" if change == "replace" else "(param i32 i32 i32) (result i32)"
+    )
+    value = "(i32.const 8) (i32.const 3)" if change == "replace" else ""
+    add_module(
+        f'(import "env" "proxy_{change}_header_map_value" (func $change {parameters}))',
+        '(func (export "proxy_on_response_headers") (param i32 i32 i32) (result i32)',
+        f"(drop (call $change (i32.const 2) (i32.const 0) (i32.const 7) {value})) (i32.const 0))",
+        memory=f'{MEMORY} (data (i32.const 0) ":status abc")',
+    )
+    assert succeed("call", "bad.wasm").stdout.startswith(f"GET / → {shown}\n")
+    assert called_json("bad.wasm")["unfinished"] is None
+
+
+def test_call_of_a_filter_that_the_user_ends(folder: Path) -> None:
+    """To leave a debugger ends the command as Ctrl-C does, without a traceback."""
+    (folder / "stops.py").write_text("import bdb\nraise bdb.BdbQuit")
+    assert "Aborted!" in fail("call", "stops.py")
 
 
 @pytest.mark.parametrize(
@@ -603,7 +667,9 @@ def test_call_of_a_module_that_breaks_down(folder: Path) -> None:
         (["filter.py", "--env", "A"], "'A'"),
         (["filter.py", "--body", "@missing"], "missing: "),
         (["filter.py", "--upstream-status", "99"], "99"),
-        (["filter.py", "--advance", "-1"], "-1"),
+        *((["filter.py", "--advance", seconds], seconds) for seconds in ("-1", "inf", "nan", "1e+300")),
+        (["filter.py", "--env", "A=\udcff"], "UTF-8"),
+        (["filter.py", "--upstream-header", ":status: 300"], ":status"),
         (["filter.wasm", "--filter-body", "python"], "--filter-body"),
         (["filter.wasm", "filter.py"], "filter.wasm: "),
     ],
@@ -637,6 +703,12 @@ def test_tests_run_in_both_bodies(folder: Path) -> None:
     done = run_tests()
     assert done.returncode == pytest.ExitCode.TESTS_FAILED
     assert "python: 2 passed\nwasm: 1 passed, 1 failed\n" in done.stdout
+
+
+def test_pytest_that_is_killed(folder: Path) -> None:
+    """A signal that ends pytest gives the code that a shell gives for it."""
+    (folder / "test_it.py").write_text("import os\ndef test_it(): os.kill(os.getpid(), 9)", encoding="utf-8")
+    assert run_tests().returncode == 128 + signal.SIGKILL
 
 
 def test_arguments_are_pytests(folder: Path) -> None:
@@ -863,6 +935,51 @@ def test_ctrl_c_ends_a_build(folder: Path, loop: str) -> None:
     assert process.returncode in {1, 130}
     assert (out, "Traceback" in err) == ("", False)
     assert files(folder) == before
+
+
+def test_call_on_a_terminal_without_unicode(folder: Path) -> None:
+    """What standard output has no character for is shown by its number."""
+    process = start("call", "filter.py", env={**os.environ, "PYTHONIOENCODING": "latin-1"})
+    out, err = process.communicate(timeout=120)
+    assert (process.returncode, err) == (0, "")
+    assert out.startswith("GET / \\u2192 200\n")
+
+
+def test_ctrl_c_ends_a_call_of_a_module_that_loops(folder: Path) -> None:
+    """Ctrl-C ends the command while a module runs that never returns, and nothing is left in the temporary folder."""
+    (folder / "tmp").mkdir()
+    loop = "print('it loops')\n        while True: pass"
+    (folder / "filter.py").write_text(FILTER.replace('self.response.headers["x"] = "y"', loop))
+    heed = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    environment = {**os.environ, "TMPDIR": str(folder / "tmp"), "PYTHONUNBUFFERED": "1"}
+    command = ("call", "filter.py", "--filter-body", "wasm")
+    with start(*command, env=environment, preexec_fn=heed) as process:
+        assert process.stderr is not None
+        assert any("it loops" in line for line in process.stderr)
+        os.killpg(process.pid, signal.SIGINT)
+        try:
+            out, err = process.communicate(timeout=30)
+        finally:
+            process.kill()
+    assert process.returncode == 128 + signal.SIGINT
+    assert (out, "Traceback" in err, list((folder / "tmp").iterdir())) == ("", False, [])
+
+
+def test_ctrl_c_twice_ends_tests_that_do_not_hear(folder: Path) -> None:
+    """Tests that do not heed Ctrl-C, as in a module that loops, end at the second one."""
+    code = "import signal, time\ndef test_it():\n  signal.signal(signal.SIGINT, signal.SIG_IGN)\n"
+    (folder / "test_it.py").write_text(f"{code}  print('began', flush=True)\n  time.sleep(60)\n")
+    with start("test", "-s", "-p", "no:cacheprovider") as process:
+        assert process.stdout is not None
+        assert any("began" in line for line in process.stdout)
+        try:
+            while process.poll() is None:
+                os.kill(process.pid, signal.SIGINT)
+                with suppress(subprocess.TimeoutExpired):
+                    process.wait(timeout=0.2)
+        finally:
+            process.kill()
+    assert process.returncode == 128 + signal.SIGKILL
 
 
 def test_ctrl_c_ends_tests(folder: Path) -> None:

@@ -31,10 +31,12 @@ def module(tmp_path: Path) -> Path:
     return path
 
 
-def line(text: str, vm: str = VM) -> bytes:
+def line(
+    text: str, vm: str = VM, *, level: str = "critical", component: str = "wasm", before: str = " root: "
+) -> bytes:
     """A line of the recorder in Envoy's log."""
-    source = "[2026-01-02 03:04:05.678][12][critical][wasm] [source/extensions/common/wasm/context.cc:1212]"
-    return f"{source} wasm log name root: pyfilter-recording: {vm} {text}\n".encode()
+    source = f"[2026-01-02 03:04:05.678][12][{level}][{component}] [source/extensions/common/wasm/context.cc:1212]"
+    return f"{source} wasm log{before}pyfilter-recording: {vm} {text}\n".encode()
 
 
 def written(module: Path, *lines: bytes) -> list[Any]:
@@ -107,6 +109,12 @@ def test_a_line_may_be_long(module: Path) -> None:
     assert event["arguments"] == ["a" * MIB, "\0" * MIB]
 
 
+@pytest.mark.parametrize("before", [": ", " name root: ", " name root id: ", " acme.example:8080/root: "])
+def test_names_before_the_message(module: Path, before: str) -> None:
+    """What Envoy sets before a message are the names of plugin, root and VM, as far as they have any."""
+    assert len(written(module, line("return proxy_on_tick", before=before))) == 1
+
+
 @pytest.mark.parametrize(
     "other",
     [
@@ -123,6 +131,12 @@ def test_a_line_may_be_long(module: Path) -> None:
         line("callback proxy_on_tick", vm="1234"),
         line("tick proxy_on_tick"),
         line("callback proxy_on_tick").replace(b"pyfilter-recording: ", b"pyfilter-recording:"),
+        line("return proxy_on_tick", level="info"),  # as a filter may log what a client sends
+        line("return proxy_on_tick", component="http"),
+        line("return proxy_on_tick", before=" root: a header: "),
+        line("return proxy_on_tick", before=" root: a"),
+        line("return proxy_on_tick", before=": wasm log: "),
+        line("return proxy_on_tick").removeprefix(b"[2026-01-02 03:04:05.678]"),
     ],
 )
 def test_other_lines_are_not_taken(module: Path, other: bytes) -> None:
@@ -144,13 +158,27 @@ def test_the_file_has_each_event_at_once(module: Path) -> None:
 
 
 def test_only_the_user_can_read_a_recording(module: Path) -> None:
-    """It may hold secrets; one that is there already is replaced, and keeps its permissions."""
+    """It may hold secrets. One that is there already is replaced, whoever could read it."""
     file = module.with_name("session.jsonl")
     written(module, line("return proxy_on_tick"))
     assert file.stat().st_mode & 0o777 == 0o600
-    file.chmod(0o640)
+    file.chmod(0o644)
     assert len(written(module)) == 0
-    assert file.stat().st_mode & 0o777 == 0o640
+    assert file.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_file_of_somebody_else(module: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If others could read the recording, there is none, and what is in the file stays."""
+
+    def refuse(_number: int, _mode: int) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    file = module.with_name("session.jsonl")
+    file.write_text("earlier")
+    monkeypatch.setattr(os, "fchmod", refuse)
+    with pytest.raises(UsageError, match=r"session.jsonl: cannot be written: Operation not permitted"):
+        Recording(file, module)
+    assert file.read_text() == "earlier"
 
 
 class FullDisk(io.StringIO):

@@ -120,6 +120,15 @@ def test_the_clock_is_the_hosts(make: MakeHost) -> None:
     assert host.request().text == f"({now / 1e9!r}, {now}, {now})"
 
 
+@pytest.mark.parametrize("expression", ["datetime.now().isoformat()", "date.today().isoformat()", "time.gmtime()[:6]"])
+def test_dates_are_the_hosts(make: MakeHost, expression: str) -> None:
+    """So is everything else that says what time it is; local time is UTC."""
+    host = make(answering(expression, "import time\nfrom datetime import date, datetime"))
+    host.clock.nanoseconds = 1_500_000_000_000_000_000
+    expected = {"d": "'2017-07-14", "t": "(2017, 7, 14, 2, 40, 0)"}[expression[0]]
+    assert host.request().text.startswith(expected)
+
+
 @pytest.mark.parametrize(
     ("code", "line"),
     [
@@ -152,8 +161,11 @@ def test_nobody_sleeps(make: MakeHost) -> None:
 
 def test_environment_of_the_vm(make: MakeHost) -> None:
     """The variables that the proxy gives are in os.environ."""
-    host = make(answering("os.environ['COLOUR']", "import os"), environment={"COLOUR": "blue"})
-    assert host.request().text == "'blue'"
+    host = make(answering("dict(os.environ)", "import os"), environment={"COLOUR": "blue"})
+    assert host.request().text == "{'COLOUR': 'blue'}"
+    with pytest.raises(ValueError, match="no variable of an environment: ''='x'"):
+        make(answering("1"), environment={"": "x"})
+    assert process() == process()
 
 
 @pytest.mark.parametrize(
@@ -165,6 +177,10 @@ def test_environment_of_the_vm(make: MakeHost) -> None:
         (answering("1").replace("on_http_request_headers", "on_request_headers"), "is no callback of HttpContext"),
         (answering("1").replace("    def", "    async def"), "callbacks are plain functions"),
         ("import no_such_module", "No module named 'no_such_module'"),
+        (
+            "from pywasmfilter import log\nlog.info('too early')",
+            r"filter.py:2: (\S+\.)?MisuseError: proxy_log was called while",
+        ),
     ],
 )
 def test_what_no_build_would_take(make: MakeHost, code: str, message: str) -> None:
@@ -331,3 +347,94 @@ class Ending(PluginContext):
         assert host.messages == []
     host.close()
     assert host.messages == ["stream done", "plugin done", "plugin deleted"]
+
+
+def test_streams_that_no_class_is_for(make: MakeHost) -> None:
+    """A filter for TCP lets HTTP pass, and one for HTTP lets TCP pass: a proxy does not make such callbacks."""
+    assert make(answering("1").replace("on_http_request_headers", "on_http_response_headers")).connect().ended is False
+    code = "from pywasmfilter import TcpContext, tcp_filter\n\n@tcp_filter('tcp')\nclass Tcp(TcpContext):\n"
+    host = make(code + "    def on_downstream_data(self, size, end):\n        return None\n")
+    assert host.request().status == 200
+    assert host.messages == []
+
+
+FOREIGN = "foreign_functions.call_foreign_function('other', b'').decode()"
+
+
+def test_the_tests_own_code_is_not_the_filters(make: MakeHost, capsys: pytest.CaptureFixture[str]) -> None:
+    """What functions of the test print is not the filter's log, and they may use other hosts."""
+    host = make(answering(FOREIGN, "from pywasmfilter import foreign_functions"))
+    other = make(answering("'of the other'"))
+
+    def function(_: bytes) -> bytes:
+        sys.stdout.write("of the test\n")
+        return other.request().text.encode()
+
+    host.foreign_functions["other"] = function
+    assert host.request().text == repr("'of the other'")
+    assert (host.messages, other.messages, capsys.readouterr().out) == ([], [], "of the test\n")
+
+
+def test_what_breaks_off_is_over(make: MakeHost) -> None:
+    """An error of the test's own code ends the callback, and neither it nor an answer hits the next request."""
+    top = "from pywasmfilter import foreign_functions, log"
+    host = make(answering(f"self.send_http_response(418) and {FOREIGN}", top))
+
+    def broken(_: bytes) -> bytes:
+        raise LookupError("of the test")
+
+    host.foreign_functions["other"] = broken
+    with pytest.raises(LookupError):
+        host.request()
+    host.foreign_functions["other"] = lambda _: b"fine"
+    assert host.request().status == 418
+    assert process() == process()
+
+
+def test_all_plugins_end_whatever_happens(make: MakeHost) -> None:
+    """A test's own error in a plugin's last callback is raised when all others have heard of the end, and only once."""
+    code = """
+from pywasmfilter import PluginContext, foreign_functions, log, plugin
+
+@plugin("ending")
+class Ending(PluginContext):
+    def on_plugin_done(self):
+        log.info("done")
+        foreign_functions.call_foreign_function("other", b"")
+"""
+    host = make(code)
+    host.start()
+
+    def broken(_: bytes) -> bytes:
+        raise LookupError("of the test")
+
+    host.foreign_functions["other"] = broken
+    with pytest.raises(LookupError):
+        host.close()
+    host.close()
+    assert host.messages.count("done") == 2
+
+
+def test_outcomes_of_pytest_pass_through_a_filter(tmp_path: Path) -> None:
+    """What ends a test, such as a debugger that is left, is not taken for an exception of the filter."""
+    (tmp_path / "filter.py").write_text(answering("pytest.fail('ended')", "import pytest"), encoding="utf-8")
+    with pytest.raises(pytest.fail.Exception, match="ended"):
+        Host(tmp_path / "filter.py").request()
+
+
+def test_a_failure_of_the_failure(make: MakeHost) -> None:
+    """If even the answer to an exception fails, the request does not pass."""
+    host = make(answering("1 / 0"))
+    host.fail("set_effective_context")
+    stream = host.request()
+    assert (stream.status, stream.sent) == (500, None)
+    assert host.logged("a callback failed, and so did the handling of its exception", LogLevel.CRITICAL)
+
+
+def test_mistakes_in_tests_are_said(make: MakeHost) -> None:
+    """A host function that there is not, and time that goes back, are no tests of anything."""
+    host = make(answering("1"))
+    with pytest.raises(ValueError, match="no host function 'set_sharred_data'"):
+        host.fail("set_sharred_data")
+    with pytest.raises(ValueError, match="0 or more seconds, not by -1"):
+        host.advance(-1)

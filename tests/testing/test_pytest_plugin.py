@@ -120,6 +120,40 @@ def test_a_mark_restricts_the_bodies(folder: Path, pytester: pytest.Pytester) ->
     result.stdout.fnmatch_lines("*this test is for the body wasm only*")
 
 
+def test_a_mark_of_a_parameter_restricts_the_bodies(folder: Path, pytester: pytest.Pytester) -> None:
+    """A parameter whose mark names a body is skipped in the other one."""
+    add_test(
+        folder,
+        "only_wasm = pytest.param(1, marks=pytest.mark.filter(body='wasm'))",
+        "@pytest.mark.parametrize('number', [only_wasm, 2])",
+        "def test_it(host, number): assert host.body == 'wasm' or number == 2",
+    )
+    outcomes = ids(pytester.runpytest_inprocess("-v", "--filter-body=both"))
+    assert sorted(outcomes) == [
+        "test_it[1-python] SKIPPED",
+        "test_it[1-wasm] PASSED",
+        "test_it[2-python] PASSED",
+        "test_it[2-wasm] PASSED",
+    ]
+
+
+def test_unittest_runs_in_one_body(folder: Path, pytester: pytest.Pytester) -> None:
+    """A test of `unittest` that uses a filter warns that it does not run in both bodies, if both are asked for."""
+    add_test(
+        folder,
+        "import unittest",
+        "@pytest.mark.usefixtures('host')",
+        "class TestIt(unittest.TestCase):",
+        "    def test_it(self): pass",
+        "class TestOther(unittest.TestCase):",
+        "    def test_it(self): pass",
+    )
+    result = pytester.runpytest_inprocess("--filter-body=both")
+    result.assert_outcomes(passed=2, warnings=1)
+    result.stdout.fnmatch_lines("*::TestIt::test_it is of unittest, and runs in the body python only")
+    pytester.runpytest_inprocess("--filter-body=wasm").assert_outcomes(passed=2, warnings=0)
+
+
 def test_a_fixture_that_is_asked_for_late(folder: Path, pytester: pytest.Pytester) -> None:
     """A host that a test asks for while it runs has the body that was chosen; plain Python if both were."""
     add_test(folder, "def test_it(request):", "    print(request.getfixturevalue('host').body)")
@@ -199,6 +233,22 @@ def test_the_marked_filter(folder: Path, pytester: pytest.Pytester) -> None:
     pytester.runpytest_inprocess("-o", "filter_path=filter.py").assert_outcomes(passed=1)
 
 
+def test_a_list_in_a_mark(folder: Path, pytester: pytest.Pytester) -> None:
+    """Paths in a mark may be a list, as those of a host; what is no path is an error that says so."""
+    add_filter(folder / "one.py", "one")
+    add_test(
+        folder,
+        "@pytest.mark.filter(['one.py', 'filter.py'], plugin='one')",
+        "def test_it(host): assert host.request().headers['x-filter'] == 'one'",
+    )
+    pytester.runpytest_inprocess().assert_outcomes(passed=1)
+    add_test(folder, "@pytest.mark.filter(5)", "def test_it(host): pass")
+    result = pytester.runpytest_inprocess()
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines("a path in the mark `filter` is text or a Path, not 5")
+    assert "pytest_plugin.py" not in result.stdout.str()
+
+
 def test_the_nearest_mark_counts(folder: Path, pytester: pytest.Pytester) -> None:
     """Marks of a module, a class and a test are put together; of two that say the same, the nearer one wins."""
     add_filter(folder / "of_module.py", "of_module")
@@ -227,6 +277,22 @@ def test_without_a_filter(folder: Path, pytester: pytest.Pytester) -> None:
     assert "@pytest.mark.filter(" in text
     assert "filter_path" in text
     assert "def filter_path" not in text
+
+
+def test_a_filter_that_does_not_start(folder: Path, pytester: pytest.Pytester) -> None:
+    """A test whose filter is refused says why and where, and nothing of how hosts are made; new_host raises Refused."""
+    (folder / "filter.py").write_text("\nimport nothing_there")
+    add_test(
+        folder,
+        "from pywasmfilter.testing import Refused",
+        "def test_host(host): pass",
+        "def test_new_host(new_host):",
+        "    with pytest.raises(Refused, match='nothing_there'): new_host()",
+    )
+    result = pytester.runpytest_inprocess()
+    result.assert_outcomes(errors=1, passed=1)
+    result.stdout.fnmatch_lines("*filter.py:2: ModuleNotFoundError: No module named 'nothing_there'")
+    assert "python_guest.py" not in result.stdout.str()
 
 
 # Hosts
