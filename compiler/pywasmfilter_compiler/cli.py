@@ -426,18 +426,22 @@ def _interruptible(folder: str) -> Iterator[None]:
     theirs.setblocking(False)
 
     def watch() -> None:
-        if ours.recv(1) == bytes([signal.SIGINT]) and not ended.wait(_PATIENCE):
+        with ours:
+            heard = ours.recv(1)
+        if heard == bytes([signal.SIGINT]) and not ended.wait(_PATIENCE):
             shutil.rmtree(folder, ignore_errors=True)
             os._exit(128 + signal.SIGINT)
 
     before = signal.set_wakeup_fd(theirs.fileno())
-    threading.Thread(target=watch, daemon=True).start()
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
     try:
         yield
     finally:
         ended.set()
         signal.set_wakeup_fd(before)
         theirs.close()
+        watcher.join()
 
 
 _PATIENCE: Final = 0.5  # seconds in which Python would have ended by itself

@@ -46,7 +46,7 @@ def of_connection(number: int) -> Mapping[str, Any]:
     return {"id": number, "mtls": False, "requested_server_name": ""}
 
 
-def of_request(pairs: Pairs | None, body_size: int, times: Mapping[str, int]) -> Mapping[str, Any]:
+def of_request(pairs: Pairs | None, body_size: int, known: Mapping[str, Any]) -> Mapping[str, Any]:
     """`request`"""
     headers = Headers(pairs or [])
     length = headers.get("content-length", "")
@@ -55,10 +55,9 @@ def of_request(pairs: Pairs | None, body_size: int, times: Mapping[str, int]) ->
         **({"url_path": path, "query": query} if ":path" in headers else {}),
         **{name: headers.get(header) for name, header in _HEADERS.items()},
         "headers": _joined(pairs),
-        "protocol": "HTTP/1.1",
         "size": int(length) if length.isdecimal() else body_size,
         "total_size": body_size + _size(pairs),
-        **times,
+        **known,
     }
 
 

@@ -6,8 +6,8 @@
     host.clusters["auth"] = None                                   # calls wait until the test answers: host.http_calls
 
 A gRPC service answers with bytes, or a `GrpcError`; a function gets the `GrpcCall`. What opens a stream is a function:
-it is called when the stream opens and whenever the filter sends a message, from within that host call. As in Envoy, a
-call to a cluster that is not there fails at once.
+it is called when the stream opens, whenever the filter sends a message, and when it says that it sends no more, from
+within that host call. As in Envoy, a call to a cluster that is not there fails at once.
 """
 
 from __future__ import annotations
@@ -75,6 +75,15 @@ class HttpCall(_Call):
 
     def reply(self, response: Response) -> None:
         """Let the response arrive. AssertionError if the call is over."""
+        self._reply(response)
+
+    def fail(self) -> None:
+        """Let the call break off, as when the connection is lost in the middle of the response."""
+        nothing = Response()
+        nothing.headers = Headers()
+        self._reply(nothing, status=(BROKEN_CONNECTION, b"reset"))
+
+    def _reply(self, response: Response, **status: tuple[int, bytes]) -> None:
         self._close()
         maps = {
             MapType.HTTP_CALL_RESPONSE_HEADERS: response.headers.raw,
@@ -82,14 +91,7 @@ class HttpCall(_Call):
         }
         sizes = len(response.headers), len(response.body), len(response.trailers)
         buffers = {BufferType.HTTP_CALL_RESPONSE_BODY: response.body} if response.headers else {}
-        self.plugin.later("proxy_on_http_call_response", self.token, *sizes, maps=maps, buffers=buffers)
-
-    def fail(self) -> None:
-        """Let the call break off, as when the connection is lost in the middle of the response."""
-        self.plugin.call_status = BROKEN_CONNECTION, b"reset"
-        nothing = Response()
-        nothing.headers = Headers()
-        self.reply(nothing)
+        self.plugin.later("proxy_on_http_call_response", self.token, *sizes, maps=maps, buffers=buffers, **status)
 
     def time_out(self) -> None:
         """Let the proxy answer as it does when the timeout is over."""
@@ -140,8 +142,7 @@ class GrpcCall(_Call):
     def close(self, status: int = GrpcStatus.OK, details: str = "") -> None:
         """A stream has ended, or a call has failed. AssertionError if it is over."""
         self._close()
-        self.plugin.call_status = status, as_bytes(details)
-        self.plugin.later("proxy_on_grpc_close", self.token, status)
+        self.plugin.later("proxy_on_grpc_close", self.token, status, status=(status, as_bytes(details)))
 
     def cancel(self) -> None:
         """The filter wants no more of it."""

@@ -138,10 +138,13 @@ class Direction:
             self._advance()
             self._resuming = False
 
-    def drop(self) -> None:
-        """Nothing more of it passes."""
+    def hide_body(self) -> None:
+        """Of a body whose callback runs, nothing is shown after it. Envoy 1.40 breaks down when it is asked for."""
         if self._running:
             self._body_shown = self._gathering = False
+
+    def drop(self) -> None:
+        """Nothing more of it passes."""
         self._steps.clear()
         self._ends_after, self._stopped = None, True
 

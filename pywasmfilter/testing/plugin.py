@@ -156,12 +156,20 @@ class Plugin:
         *arguments: int,
         maps: Mapping[Any, Pairs] | None = None,
         buffers: Mapping[Any, bytes] | None = None,
+        status: tuple[int, bytes] | None = None,
     ) -> None:
-        """Make a callback of the plugin at once, with the maps and buffers that it may read."""
+        """Make a callback of the plugin at once, with the maps and buffers that it may read.
+
+        `status` is what `proxy_get_status` answers in it; afterwards only the code is left of it.
+        """
         if self.deleted:
             return
+        if status is not None:
+            self.call_status = status
         with self.vm.showing(maps or {}, buffers or {}):
             self.vm.call(name, self.context_id, *arguments)
+        if status is not None:
+            self.call_status = status[0], b""
 
     def later(self, name: str, *arguments: int, **shown: Any) -> None:
         """The same, once no callback runs in the VM; all that follows from it is done too."""

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
 from collections import Counter, defaultdict
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import ExitStack
@@ -124,9 +125,7 @@ def _skip(only: str) -> pytest.MarkDecorator:
 def pytest_itemcollected(item: pytest.Item) -> None:
     """Reports say in which body a test ran, wherever they are read."""
     callspec = getattr(item, "callspec", None)
-    if callspec is None:
-        _warn_of_one_body(item)
-    elif (body := callspec.params.get("filter_body")) in BODIES:
+    if callspec is not None and (body := callspec.params.get("filter_body")) in BODIES:
         item.user_properties.append((_PROPERTY, body))
         in_parameters = next((mark.kwargs["body"] for mark in callspec.marks if _says_body(mark)), body)
         if in_parameters != body:
@@ -137,12 +136,6 @@ def _says_body(mark: Any) -> bool:
     return mark.name == "filter" and "body" in mark.kwargs
 
 
-def _warn_of_one_body(item: pytest.Item) -> None:
-    """pytest runs a `unittest.TestCase` once, whatever its fixtures are."""
-    if "filter_body" in getattr(item, "fixturenames", ()) and _chosen_body(item.config) == "both":
-        item.warn(pytest.PytestWarning(f"{item.nodeid} is of unittest, and runs in the body python only"))
-
-
 # Fixtures
 
 
@@ -150,6 +143,8 @@ def _warn_of_one_body(item: pytest.Item) -> None:
 def filter_body(request: pytest.FixtureRequest) -> Body:
     """The body in which the test runs its filter: "python" or "wasm"."""
     chosen = _chosen_body(request.config)
+    if chosen == "both" and "filter_body" in request.node.fixturenames and not hasattr(request, "param"):
+        warnings.warn(pytest.PytestWarning("tests of unittest run in the body python only"), stacklevel=1)
     default: Body = "wasm" if chosen == "wasm" else "python"  # for who asks for a fixture while the test runs
     return getattr(request, "param", default)
 

@@ -28,6 +28,7 @@ Upstream: TypeAlias = "Response | Callable[[Request], Response | None] | None"
 _CLIENT_LEFT = "downstream_remote_disconnect", 0x4000
 _VIA_UPSTREAM = "via_upstream"
 _RESET = "upstream_reset_{}_response_started{{{}}}"
+_UPSTREAM_RESET = 0x10
 _CONNECTION_LOST = 0x40
 _PROTOCOL_ERROR = 0x800000
 _CLOSED = "wasm_close_stream"
@@ -361,7 +362,7 @@ class HttpStream(Stream):
         """`request`, `response`, and what any stream has."""
         headers, code = self._for_property(MapType.HTTP_REQUEST_HEADERS), self._code()
         if group == "request":
-            return attributes.of_request(headers, self._request.body_size, self._times())
+            return attributes.of_request(headers, self._request.body_size, self._known())
         if group == "response":
             maps = map(self._for_property, (MapType.HTTP_RESPONSE_HEADERS, MapType.HTTP_RESPONSE_TRAILERS))
             known = attributes.of_response(*maps, len(self._response.passed.body), code, self._details, self._flags)
@@ -374,9 +375,9 @@ class HttpStream(Stream):
         """The status of the response that has left, or else of the one that has arrived."""
         return int(self._response.passed.headers.get(":status") or 0) or self._arrived_code
 
-    def _times(self) -> Mapping[str, int]:
+    def _known(self) -> Mapping[str, Any]:
         duration = {"duration": self.plugin.proxy.clock.nanoseconds - self._began} if self.ended else {}
-        return {"time": self._began, **duration}
+        return {"protocol": "HTTP/1.1", "time": self._began, **duration}
 
     def logged_maps(self) -> dict[int, Pairs]:
         """What an access logger may read of the stream."""
@@ -396,6 +397,7 @@ class HttpStream(Stream):
         if self.ended:
             return
         self.announce(response)
+        self._request.hide_body()
         self._request.drop()
         message = response.response(Headers(self._request.headers))
         if not self._response.begun:
@@ -446,30 +448,42 @@ class TcpStream(Stream):
 
     def __init__(self, plugin: Plugin) -> None:
         super().__init__(plugin)
-        self._passed = {StreamType.DOWNSTREAM: bytearray(), StreamType.UPSTREAM: bytearray()}
-        self._held = {StreamType.DOWNSTREAM: bytearray(), StreamType.UPSTREAM: bytearray()}
-        self._shown: set[int] = set()
+        self._began = plugin.proxy.clock.nanoseconds
+        self._flags = 0
+        self._sides = {side: _Side() for side in (StreamType.DOWNSTREAM, StreamType.UPSTREAM)}
         self._early: deque[tuple[StreamType, bytes, bool]] = deque()
         self._connecting = True
+        self._left = False
 
     def begin(self) -> None:
         """The client has connected."""
-        self._connecting = self.call("proxy_on_new_connection") != Action.CONTINUE and not self.ended
+        self._connecting = self.call("proxy_on_new_connection") != Action.CONTINUE or self.ended
+        self._advance()
 
     @property
     def to_upstream(self) -> bytes:
         """What has reached the upstream."""
-        return bytes(self._passed[StreamType.DOWNSTREAM])
+        return bytes(self._sides[StreamType.DOWNSTREAM].passed)
 
     @property
     def to_client(self) -> bytes:
         """What has reached the client."""
-        return bytes(self._passed[StreamType.UPSTREAM])
+        return bytes(self._sides[StreamType.UPSTREAM].passed)
+
+    @property
+    def connected(self) -> bool:
+        """Whether the filter has let the connection go on to the upstream."""
+        return not self._connecting
+
+    @property
+    def upstream_ended(self) -> bool:
+        """Whether the client has been told that the upstream sends no more."""
+        return self._sides[StreamType.UPSTREAM].ended
 
     @property
     def paused(self) -> bool:
         """Whether the filter holds anything back."""
-        return self._connecting or any(self._held.values())
+        return not self.ended and (self._connecting or any(side.held for side in self._sides.values()))
 
     def from_client(self, data: Text = b"", *, end_of_stream: bool = False) -> None:
         """Data of the client arrives; it waits if the filter paused the new connection."""
@@ -479,27 +493,46 @@ class TcpStream(Stream):
         """Data of the upstream arrives. The end of it closes the upstream's side."""
         self._receive(StreamType.UPSTREAM, as_bytes(data), end_of_stream)
 
+    def break_upstream(self) -> None:
+        """The upstream's connection is lost, which closes the client's."""
+        if self.connected and not self.ended:
+            self._flags = _UPSTREAM_RESET
+            self._close(PeerType.LOCAL)
+            self.plugin.proxy.drain()
+
     def close_client(self, peer: PeerType = PeerType.REMOTE) -> None:
         """The client's connection is closed, and the stream ends."""
         self.abort(peer)
 
     def abort(self, peer: PeerType = PeerType.REMOTE) -> None:
-        """The client goes away."""
-        if not self.ended:
-            self.ended = True
-            self.call("proxy_on_downstream_connection_close", peer)
-            self._end()
+        """The client goes away, which a proxy does not notice as long as the new connection is paused."""
+        if self._connecting and peer == PeerType.REMOTE:
+            self._left = True
+        elif not self.ended:
+            self._close(peer)
             self.plugin.proxy.drain()
 
-    def close_by_filter(self, _stream_type: int) -> None:
+    def close_by_filter(self, stream_type: int) -> None:
         """The filter closes one of the two connections; with the client's, the stream ends."""
         if not self.ended:
             self.reset = True
-            self.abort(PeerType.LOCAL)
+            self._close(PeerType.LOCAL)
 
     def buffer(self, buffer_type: int) -> bytearray | None:
         """The data that is held: in its own callback, and while that paused."""
-        return self._held[StreamType(buffer_type)] if buffer_type in self._shown else None
+        side = self._sides.get(StreamType(buffer_type)) if buffer_type in set(StreamType) else None
+        return side.held if side is not None and side.shown else None
+
+    def attributes(self, group: str) -> Any:
+        """As for HTTP, without all that is made of headers."""
+        if group == "request":
+            size = self._sides[StreamType.DOWNSTREAM].size
+            return attributes.of_request(None, size, {"time": self._began})
+        if group == "response":
+            return attributes.of_response(None, None, len(self.to_client), None, None, self._flags)
+        if group == "upstream":
+            return {"transport_failure_reason": "", **(super().attributes(group) or {})}
+        return super().attributes(group)
 
     def resume(self, stream_type: int) -> None:
         """Go on with the client's data."""
@@ -507,13 +540,6 @@ class TcpStream(Stream):
         if stream_type == StreamType.DOWNSTREAM:
             self._pass(StreamType.DOWNSTREAM)
         self._advance()
-
-    def _end(self) -> None:
-        """The last callbacks, in the order in which Envoy makes them."""
-        self.ended = True
-        self.call("proxy_on_done")
-        self.call("proxy_on_log")
-        self.vm.remove_stream(self.context_id)
 
     def _receive(self, origin: StreamType, data: bytes, end_of_stream: bool) -> None:
         if self.ended:
@@ -525,18 +551,53 @@ class TcpStream(Stream):
     def _advance(self) -> None:
         while self._early and not self._connecting and not self.ended:
             origin, data, end_of_stream = self._early.popleft()
-            self._held[origin] += data
-            self._shown.add(origin)
-            action = self.call(f"proxy_on_{origin.name.lower()}_data", len(self._held[origin]), end_of_stream)
-            if action == Action.CONTINUE and not self.ended:
-                self._pass(origin)
+            side = self._sides[origin]
+            side.held += data
+            side.size += len(side.held)
+            side.shown, side.ends = True, end_of_stream
+            action = self.call(f"proxy_on_{origin.name.lower()}_data", len(side.held), end_of_stream)
+            side.shown = action != Action.CONTINUE
             if origin == StreamType.UPSTREAM and end_of_stream and not self.ended:
                 self.call("proxy_on_upstream_connection_close", PeerType.UNKNOWN)
+            if action == Action.CONTINUE and not self.ended:
+                self._pass(origin)
+            if all(side.ends for side in self._sides.values()) and not self.ended:
+                client_ends = origin == StreamType.DOWNSTREAM and self.upstream_ended
+                self._close(PeerType.REMOTE if client_ends else PeerType.LOCAL)
+        if self._left and not self._connecting:
+            self.abort()
 
     def _pass(self, origin: StreamType) -> None:
-        self._passed[origin] += self._held[origin]
-        self._held[origin].clear()
-        self._shown.discard(origin)
+        side = self._sides[origin]
+        side.passed += side.held
+        side.held.clear()
+        side.shown, side.ended = False, side.ends
+
+    def _close(self, peer: PeerType) -> None:
+        self.ended = True
+        self.call("proxy_on_downstream_connection_close", peer)
+        self._end()
+
+    def _end(self) -> None:
+        """The last callbacks, in the order in which Envoy makes them."""
+        self.ended = True
+        self.call("proxy_on_done")
+        self.call("proxy_on_log")
+        self.vm.remove_stream(self.context_id)
 
     def __repr__(self) -> str:
         return f"<TcpStream {self.context_id}: {len(self.to_upstream)} bytes up, {len(self.to_client)} bytes down>"
+
+
+class _Side:
+    """One direction of a connection."""
+
+    def __init__(self) -> None:
+        self.held = bytearray()
+        self.passed = bytearray()
+        self.size = 0
+        """How many bytes the filter has been shown, which is how Envoy counts them."""
+        self.shown = False
+        """Whether the filter may see what is held."""
+        self.ends = self.ended = False
+        """Whether the end has arrived, and has left."""

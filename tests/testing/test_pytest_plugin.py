@@ -148,10 +148,11 @@ def test_unittest_runs_in_one_body(folder: Path, pytester: pytest.Pytester) -> N
         "class TestOther(unittest.TestCase):",
         "    def test_it(self): pass",
     )
-    result = pytester.runpytest_inprocess("--filter-body=both")
+    result = pytester.runpytest_inprocess("--filter-body=both", "-Wdefault")
     result.assert_outcomes(passed=2, warnings=1)
-    result.stdout.fnmatch_lines("*::TestIt::test_it is of unittest, and runs in the body python only")
-    pytester.runpytest_inprocess("--filter-body=wasm").assert_outcomes(passed=2, warnings=0)
+    result.stdout.fnmatch_lines("*tests of unittest run in the body python only*")
+    pytester.runpytest_inprocess("--filter-body=both", "-Werror").assert_outcomes(passed=1, errors=1)
+    pytester.runpytest_inprocess("--filter-body=wasm", "-Werror").assert_outcomes(passed=2)
 
 
 def test_a_fixture_that_is_asked_for_late(folder: Path, pytester: pytest.Pytester) -> None:
@@ -367,6 +368,17 @@ def test_a_failed_test_shows_what_happened(folder: Path, pytester: pytest.Pytest
         ]
     )
     assert "before these" not in result.stdout.str()
+
+
+def test_calls_of_a_function(folder: Path) -> None:
+    """A trace gives the calls of a host function by its name, with or without `proxy_`; a wrong name is an error."""
+    with Host(folder / "filter.py") as host:
+        host.request()
+        for name in "send_local_response", "proxy_send_local_response":
+            assert [call.function for call in host.trace.calls(name)] == ["proxy_send_local_response"]
+        assert host.trace.calls("random_get") == []
+        with pytest.raises(ValueError, match="'no_such_function'"):
+            host.trace.calls("no_such_function")
 
 
 def test_a_long_story_is_cut(folder: Path, pytester: pytest.Pytester) -> None:
