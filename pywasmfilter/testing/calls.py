@@ -142,7 +142,7 @@ class GrpcCall(_Call):
     def close(self, status: int = GrpcStatus.OK, details: str = "") -> None:
         """A stream has ended, or a call has failed. AssertionError if it is over."""
         self._close()
-        self.plugin.later("proxy_on_grpc_close", self.token, status, status=(status, as_bytes(details)))
+        self.plugin.later("proxy_on_grpc_close", self.token, status, status=(int(status), as_bytes(details)))
 
     def cancel(self) -> None:
         """The filter wants no more of it."""

@@ -1,4 +1,4 @@
-"""The request or the response of an HTTP stream on its way: the filter sees it part by part, and what it holds back waits."""
+"""The request or the response of an HTTP stream on its way: seen part by part, and what the filter holds back waits."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Direction:
         self._scrapped = False  # what was gathered has left, so changes of it come too late
         self._names = MapType(2 * stream_type), MapType(2 * stream_type + 1)
         self._stream = stream
-        self._callback = "proxy_on_response" if stream_type else "proxy_on_request"
+        self._callback = f"proxy_on_{'response' if stream_type else 'request'}"
         self._then = then
         self._steps: deque[_Step] = deque()
         self._ends_after: bool | None = None  # what is held back: None nothing, else whether it is the last of it

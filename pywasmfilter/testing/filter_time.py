@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 import time
-from typing import TYPE_CHECKING, Any, Final, NoReturn
+from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeAlias
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -63,25 +63,26 @@ def _refuse_to_sleep() -> NoReturn:
 
 
 _strftime, _real_sleep = time.strftime, time.sleep
-_date, _datetime = dt.date, dt.datetime
+_Date: TypeAlias = dt.date
+_Datetime: TypeAlias = dt.datetime
 
 
 class _LikeTheReal(type):
     """Makes a class pass for the one it stands in for."""
 
     def __instancecheck__(cls, instance: object) -> bool:
-        return isinstance(instance, _datetime if issubclass(cls, _datetime) else _date)
+        return isinstance(instance, _Datetime if issubclass(cls, _Datetime) else _Date)
 
 
-class HostDatetime(_datetime, metaclass=_LikeTheReal):
+class HostDatetime(_Datetime, metaclass=_LikeTheReal):
     """`datetime.datetime` by the running host's clock."""
 
     @classmethod
     def now(cls, tz: dt.tzinfo | None = None) -> Any:
         """The time of now."""
         if not running:
-            return _datetime.now(tz)
-        in_utc = _datetime.fromtimestamp(running[-1].nanoseconds / _NANOSECONDS, dt.UTC)
+            return _Datetime.now(tz)
+        in_utc = _Datetime.fromtimestamp(running[-1].nanoseconds / _NANOSECONDS, dt.UTC)
         return in_utc.replace(tzinfo=None) if tz is None else in_utc.astimezone(tz)
 
     @classmethod
@@ -95,7 +96,7 @@ class HostDatetime(_datetime, metaclass=_LikeTheReal):
         return cls.now()
 
 
-class HostDate(_date, metaclass=_LikeTheReal):
+class HostDate(_Date, metaclass=_LikeTheReal):
     """`datetime.date` by the running host's clock."""
 
     @classmethod

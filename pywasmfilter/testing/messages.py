@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias, overload
 
 from pywasmfilter.types import GrpcStatus, MapType
 
@@ -51,6 +51,13 @@ class Headers:
         if not values:
             raise KeyError(f"{name!r} is not among the headers {self.keys()}")
         return values[0]
+
+    @overload
+    def get(self, name: Text) -> str | None: ...
+    @overload
+    def get(self, name: Text, default: str) -> str: ...
+    @overload
+    def get(self, name: Text, default: None) -> str | None: ...
 
     def get(self, name: Text, default: str | None = None) -> str | None:
         """The first value of a header, or `default`."""

@@ -202,7 +202,10 @@ class Plugin:
             self._start_timer()
 
     def property(self, path: tuple[str, ...]) -> bytes | None:
-        """The value of a property as the ABI has it, None if there is none. Those of streams are none of the plugin's."""
+        """The value of a property as the ABI has it, None if there is none.
+
+        Those of streams are none of the plugin's.
+        """
         return None if path[0] in _OF_STREAMS else self.properties.find(path)
 
     def finish(self) -> bool:

@@ -76,7 +76,9 @@ class Stream:
         """What the proxy knows by itself under the first name of a path, None if nothing."""
         if group == "connection":
             return attributes.of_connection(self.context_id)
-        if group in {"source", "destination", "upstream"} and (address := self.plugin.properties.text(f"{group}.address")):
+        if group in {"source", "destination", "upstream"} and (
+            address := self.plugin.properties.text(f"{group}.address")
+        ):
             return attributes.of_address(address)
         if group == "filter_state":
             return {f"wasm.{path[0]}": value for path, value in self.properties.items()}
@@ -264,12 +266,14 @@ class HttpStream(Stream):
         super().close_by_filter(stream_type)
 
     def break_upstream(self) -> None:
-        """The upstream's connection is lost: before the response's headers that is a 503 of the proxy, later a reset."""
+        """The upstream's connection is lost: a 503 or 502 of the proxy, or a reset if the client has had headers."""
         if not self._is_heard():
             return
         if not self._response.begun:
             self._flags = _CONNECTION_LOST
-            self.answer(LocalResponse(503, _RESET.format("before", "connection_termination"), _text("connection termination")))
+            self.answer(
+                LocalResponse(503, _RESET.format("before", "connection_termination"), _text("connection termination"))
+            )
         else:
             self._flags = _PROTOCOL_ERROR
             self.answer(LocalResponse(502, _RESET.format("after", "protocol_error"), _text("protocol error")))
@@ -346,7 +350,7 @@ class HttpStream(Stream):
 
     def _to_log(self, map_type: int) -> Pairs:
         """A header map at the end of the stream, which does not have the request's trailers any more."""
-        maps = self._request.headers, [], self._response.headers, self._response.trailers
+        maps: tuple[Pairs, ...] = self._request.headers, [], self._response.headers, self._response.trailers
         return maps[map_type]
 
     def buffer(self, buffer_type: int) -> bytearray | None:
@@ -356,7 +360,8 @@ class HttpStream(Stream):
 
     def _for_property(self, map_type: int) -> Pairs | None:
         """What properties are made of is what the filter could change, if there is that."""
-        return (self._response if map_type >= MapType.HTTP_RESPONSE_HEADERS else self._request).shown.get(map_type) or self.map(map_type)
+        direction = self._response if map_type >= MapType.HTTP_RESPONSE_HEADERS else self._request
+        return direction.shown.get(map_type) or self.map(map_type)
 
     def attributes(self, group: str) -> Any:
         """`request`, `response`, and what any stream has."""
@@ -364,8 +369,10 @@ class HttpStream(Stream):
         if group == "request":
             return attributes.of_request(headers, self._request.body_size, self._known())
         if group == "response":
-            maps = map(self._for_property, (MapType.HTTP_RESPONSE_HEADERS, MapType.HTTP_RESPONSE_TRAILERS))
-            known = attributes.of_response(*maps, len(self._response.passed.body), code, self._details, self._flags)
+            pairs = self._for_property(MapType.HTTP_RESPONSE_HEADERS)
+            trailers = self._for_property(MapType.HTTP_RESPONSE_TRAILERS)
+            size = len(self._response.passed.body)
+            known = attributes.of_response(pairs, trailers, size, code, self._details, self._flags)
             return known | ({"backend_latency": 0} if self._response.complete and self._upstream_answered else {})
         if group == "upstream" and self._request.passed.headers.raw:
             return {"transport_failure_reason": "", **(super().attributes(group) or {})}
@@ -512,7 +519,7 @@ class TcpStream(Stream):
             self._close(peer)
             self.plugin.proxy.drain()
 
-    def close_by_filter(self, stream_type: int) -> None:
+    def close_by_filter(self, _stream_type: int) -> None:
         """The filter closes one of the two connections; with the client's, the stream ends."""
         if not self.ended:
             self.reset = True
