@@ -153,19 +153,24 @@ EVERYWHERE = {
 }
 
 WRITES = """
-            for message in (self.request, self.response):
-                for map in (message.headers, message.trailers):
-                    say(self, f"add {attempt(map.add, 'x-w', '1')} get {attempt(map.get, 'x-w')}")
-                    say(self, f"set {attempt(map.__setitem__, 'x-v', '1')} remove {attempt(map.remove, 'x-v')}")
-                    say(self, f"{headers(attempt(map.items))}")
-                for edit in (message.buffer.prepend, message.buffer.append):
-                    say(self, f"edit {attempt(edit, 'w')} {attempt(message.buffer.read)} {attempt(len,
-                    message.buffer)}")
-            say(self, f"property {attempt(hostcalls.set_property, ['mine'], 'a')} {hostcalls.get_property(['mine'])}")
-            say(self, f"answered {attempt(hostcalls.get_plugin_configuration)}
-            {attempt(hostcalls.get_vm_configuration)}") say(self, f"call
-            {attempt(hostcalls.get_http_call_response_headers)} {attempt(hostcalls.get_http_call_response_body)}")
-            say(self, f"data {attempt(hostcalls.get_downstream_data)} {attempt(hostcalls.append_upstream_data, 'x')}")
+    for message in (self.request, self.response):
+        for map in (message.headers, message.trailers):
+            say(self, f"add {attempt(map.add, 'x-w', '1')} get {attempt(map.get, 'x-w')}")
+            say(self, f"set {attempt(map.__setitem__, 'x-v', '1')} remove {attempt(map.remove, 'x-v')}")
+            say(self, headers(attempt(map.items)))
+        buffer = message.buffer
+        for edit in (buffer.prepend, buffer.append):
+            say(self, f"edit {attempt(edit, 'w')} {attempt(buffer.read)} {attempt(len, buffer)}")
+    say(self, f"property {attempt(hostcalls.set_property, ['mine'], 'a')} {hostcalls.get_property(['mine'])}")
+    for get in (
+        hostcalls.get_plugin_configuration,
+        hostcalls.get_vm_configuration,
+        hostcalls.get_http_call_response_headers,
+        hostcalls.get_http_call_response_body,
+        hostcalls.get_downstream_data,
+    ):
+        say(self, attempt(get))
+    say(self, attempt(hostcalls.append_upstream_data, 'x'))
 """
 
 WRITING = [

@@ -87,9 +87,10 @@ CALLS = [
             return Action.PAUSE
         def call(plugin, self):
             def reply(*counts):
-                say(self, f"reply {counts} {dict(hostcalls.get_http_call_response_headers())[':status']}")
-                say(self, f"own {attempt(self.request.headers.items) == 'BadArgument'}
-                {attempt(hostcalls.resume_http_request)}") self.resume_http_request()
+                status = dict(hostcalls.get_http_call_response_headers())[":status"]
+                say(self, f"reply {counts} {status} {attempt(hostcalls.resume_http_request)}")
+                say(self, attempt(self.request.headers.items))
+                self.resume_http_request()
             say(self, type(plugin.dispatch_http_call("service", CALL, reply)).__name__)
         """,
         [GET, tick, EMPTY],
@@ -102,9 +103,10 @@ GRPC = (
             f"gRPC to {cluster}",
             f"""
         def request_headers(self, *_):
-            say(self, attempt(lambda: type(self.dispatch_grpc_call({cluster!r}, "test.Echo", "Unary", b"m",
-            print)).__name__)) say(self, attempt(lambda: self.open_grpc_stream({cluster!r}, "test.Echo", "Talk",
-            GrpcStream()))) for token in (0, 1, 2, 4711 * 4 + 1, 4711 * 4 + 2):
+            service = {cluster!r}, "test.Echo", "Talk"
+            say(self, attempt(lambda: self.dispatch_grpc_call(*service, b"message", print)))
+            say(self, attempt(lambda: self.open_grpc_stream(*service, GrpcStream())))
+            for token in (0, 1, 2, 4711 * 4 + 1, 4711 * 4 + 2):
                 say(self, [attempt(hostcalls.grpc_cancel, token), attempt(hostcalls.grpc_close, token)])
                 say(self, attempt(hostcalls.grpc_send, token, b"", True))
         """,
@@ -136,16 +138,21 @@ GRPC = (
         Case(
             f"gRPC stream {method}, {actions}",
             f"""
+        def of_test(metadata):
+            return [pair for pair in metadata if pair[0] in {{"x-initial", "x-trailing"}}]
+
         class Talk(GrpcStream):
-            def __init__(self, context): self.context = context
-            def on_initial_metadata(self, metadata): self.say("initial", [pair for pair in metadata if pair[0] in
-            {"x-initial", "x-trailing"}]) def on_message(self, message): self.say("message", message) def
-            on_trailing_metadata(self, metadata):
-                self.say("trailing", [pair for pair in metadata if pair[0] in {"x-initial", "x-trailing"}])
+            def __init__(self, context):
+                self.context = context
+            def on_initial_metadata(self, metadata):
+                say(self.context, ("initial", of_test(metadata)))
+            def on_message(self, message):
+                say(self.context, ("message", message))
+            def on_trailing_metadata(self, metadata):
+                say(self.context, ("trailing", of_test(metadata)))
             def on_close(self, status, details):
-                self.say("close", status, details)
+                say(self.context, ("close", status, details))
                 self.context.resume_http_request()
-            def say(self, *event): say(self.context, event)
 
         def request_headers(self, *_):
             stream = Talk(self)

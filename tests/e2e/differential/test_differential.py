@@ -10,6 +10,7 @@ import pytest
 from tests.e2e.conftest import FILTERS
 from tests.e2e.differential.emulated import Emulated
 from tests.e2e.differential.http_cases import CASES as HTTP
+from tests.e2e.differential.observing import LAST
 from tests.e2e.differential.real import Real, real
 from tests.e2e.differential.sequences import PLACES, PLUGINS, made_up, sequences
 from tests.e2e.differential.service_cases import CASES as SERVICES
@@ -42,6 +43,7 @@ class Worlds:
     def compare(self, case: Case) -> None:
         """Fails with all that Envoy and the emulator do not agree in."""
         python = self._python.run(case)
+        assert case.is_tcp or LAST in python.filter, f"{case.name} does not run"
         outcomes = {"python": python, "wasm": self._wasm.run(case), "envoy": self._envoy.run(case, python)}
         expected = outcomes["envoy"].lines()
         differences = [
