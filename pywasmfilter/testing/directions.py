@@ -228,7 +228,7 @@ class Direction:
         self._stream.end_of_stream = ends
         self._running, self._answered = True, False
         try:
-            action = self._stream.call(f"proxy_on_{self._name}_{part}", *arguments)
+            action = self._stream.call(f"{self._callback}_{part}", *arguments)
         finally:
             self._running = False
         return action == Action.CONTINUE and not self._answered
