@@ -164,7 +164,7 @@ class PythonGuest:
         if callback not in _ACTIONS:
             return int(callback == "proxy_on_done")
         self._vm.answer("proxy_set_effective_context", (context_id,))
-        if callback.startswith(("proxy_on_request", "proxy_on_response")):
+        if callback in _METADATA or _STREAMS[callback] <= StreamType.HTTP_RESPONSE:
             self._vm.answer("proxy_send_local_response", (500, b"", b"", b"", 0xFFFF_FFFF))
         else:
             self._vm.answer("proxy_close_stream", (int(StreamType.DOWNSTREAM),))
