@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from .calls import Clusters, GrpcCall, GrpcError, HttpCall
     from .host import BODIES, Body, Host, NewHost
     from .messages import Headers, LocalResponse, Message, Request, Response
-    from .plugin import Plugin, Refused
+    from .plugin import Plugin, Refused, Trapped
     from .properties import Properties
     from .proxy import LogLine, Metric
     from .recording import Diverged, NotARecording, replay
@@ -50,6 +50,7 @@ __all__ = [
     "Response",
     "TcpStream",
     "Trace",
+    "Trapped",
     "Unfinished",
     "replay",
 ]
@@ -60,7 +61,7 @@ _HOMES = {
     "host": ("BODIES", "Body", "Host", "NewHost"),
     "messages": ("Headers", "LocalResponse", "Message", "Request", "Response"),
     "properties": ("Properties",),
-    "plugin": ("Plugin", "Refused"),
+    "plugin": ("Plugin", "Refused", "Trapped"),
     "proxy": ("LogLine", "Metric"),
     "recording": ("Diverged", "NotARecording", "replay"),
     "streams": ("HttpStream", "TcpStream", "Unfinished"),

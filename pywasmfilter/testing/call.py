@@ -20,7 +20,7 @@ from pywasmfilter_compiler.errors import FilterError, UsageError
 
 from .host import Host
 from .messages import Message, Request, Response, as_text
-from .plugin import Refused
+from .plugin import Refused, Trapped
 from .proxy import LogLine
 from .streams import Unfinished
 from .trace import Callback
@@ -116,11 +116,7 @@ def _errors(paths: Sequence[Path]) -> Iterator[None]:
         raise UsageError(f"{error.filename}: {error.strerror or error}") from error
     except BdbQuit:
         raise KeyboardInterrupt from None  # the user ends it, at a debugger's prompt
-    except Exception as error:
-        from .wasm_guest import Trapped  # noqa: PLC0415  # plain Python does without wasmtime
-
-        if not isinstance(error, Trapped):
-            raise
+    except Trapped as error:
         raise FilterError(str(error).strip(), ", ".join(path.name for path in paths)) from error
 
 

@@ -34,6 +34,10 @@ class Refused(Exception):  # that is what becomes of the configuration
     """A plugin does not start, so a proxy would refuse its configuration. The message has what it logged."""
 
 
+class Trapped(Exception):
+    """The module broke down, which takes all filters of a proxy's worker with it."""
+
+
 class OfPlugin(Enum):
     """Says of a request that its upstream is the plugin's, since None says that there is none."""
 

@@ -20,7 +20,7 @@ from pywasmfilter.types import Status
 from .abi import I64, U64, HostError, Shape, u32
 from .compiled import Compiled, load
 from .functions import HostFunctions
-from .plugin import Refused
+from .plugin import Refused, Trapped
 
 if TYPE_CHECKING:
     from .vm import VM
@@ -32,10 +32,6 @@ _ALLOCATORS: Final = ("malloc", "proxy_on_memory_allocate")
 _ALLOCATOR: Final = FuncType((I32,), (I32,))
 _STARTS: Final = ("_initialize", "_start")
 _START: Final = FuncType((), ())
-
-
-class Trapped(Exception):  # that is what the module has
-    """The module broke down, which takes all filters of a proxy's worker with it."""
 
 
 def module_abi(module: Path) -> str:
