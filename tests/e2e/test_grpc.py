@@ -30,10 +30,12 @@ pytestmark = pytest.mark.envoy
 
 
 class Service(grpc.GenericRpcHandler):
-    """What filters call; messages are bytes. `left` is set when a stream with the metadata `x-test: left` has ended."""
+    """What filters call; messages are bytes. `came` and `left` are set when a stream with the metadata `x-test: left`
+    has come, and has ended.
+    """
 
     def __init__(self) -> None:
-        self.left = threading.Event()
+        self.came, self.left = threading.Event(), threading.Event()
 
     def service(self, details: Any) -> Any:
         """The method of that name, or none."""
@@ -72,6 +74,7 @@ class Service(grpc.GenericRpcHandler):
         """Metadata, each message in capitals, a farewell when there are no more."""
         if ("x-test", "left") in context.invocation_metadata():
             context.add_callback(self.left.set)
+            self.came.set()
         context.send_initial_metadata([("x-initial", "1"), ("x-initial", "2")])
         for message in messages:
             yield message.upper()
@@ -347,6 +350,7 @@ def test_stream_ends_with_its_context(envoy: EnvoyProcess, port: int, service: S
     with socket.create_connection(("127.0.0.1", port), timeout=TIMEOUT) as connection:
         connection.sendall(f"GET / HTTP/1.1\r\nhost: a\r\n{name}: {encoded}\r\n\r\n".encode())
         envoy.wait_for_log("left: opened", 10)
+        assert service.came.wait(10)  # or else it could be cancelled before the server knows of it
     envoy.wait_for_log("left: deleted", 10)
     before = evaluate(port, "len(shared['stream'].events)")
     evaluate(port, "failure(shared['stream'].send, b'one')")  # an event, unless the first metadata came just now
