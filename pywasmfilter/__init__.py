@@ -10,15 +10,27 @@
 `contexts` says which callbacks there are and in which order they come, `hostcalls` what a filter can ask of its proxy.
 """
 
+from __future__ import annotations
+
 from . import foreign_functions, hostcalls, log, properties
+from ._callback_tasks import Chunk
+from ._errors import Deny, on_error
+from ._tasks import Future, Task, gather, sleep, timeout
 from .buffers import Buffer
 from .callouts import GrpcReply, GrpcStream
+from .calls import GrpcMessages, HttpReply
 from .contexts import Context, HttpContext, PluginContext, TcpContext, VMContext
 from .decorators import http_filter, plugin, tcp_filter, vm
 from .exceptions import (
     BadArgument,
+    BodyTooLarge,
+    CallError,
+    CallFailed,
+    CancelledError,
     CasMismatch,
+    ConfigError,
     Empty,
+    GrpcError,
     HostcallError,
     InternalFailure,
     InvalidMemoryAccess,
@@ -28,8 +40,9 @@ from .exceptions import (
     SerializationFailure,
     Unimplemented,
 )
-from .headers import HeaderMap, Request, Response
-from .metrics import Counter, Gauge, Histogram
+from .headers import HeaderMap
+from .messages import Request, Response
+from .metrics import Counter, Gauge, Histogram, counter, gauge, histogram
 from .properties import Property
 from .types import (
     Action,
@@ -43,16 +56,58 @@ from .types import (
     StreamType,
 )
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from .cache import Cache, LocalCache, cached
+    from .rate_limit import SharedTokenBucket, TokenBucket
+    from .schedule import every, on_queue
+
+_LAZY: dict[str, str] = {
+    "Cache": "cache",
+    "LocalCache": "cache",
+    "SharedTokenBucket": "rate_limit",
+    "TokenBucket": "rate_limit",
+    "cached": "cache",
+    "every": "schedule",
+    "on_queue": "schedule",
+}
+"""What only some filters need → the module of this package that has it, which is imported when it is first asked for.
+
+Each line has its twin above, under TYPE_CHECKING.
+"""
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module  # noqa: PLC0415  # only filters that come here carry it
+
+    return getattr(import_module(f".{_LAZY[name]}", __name__), name)
+
+
 __all__ = [
     "Action",
     "BadArgument",
+    "BodyTooLarge",
     "Buffer",
     "BufferType",
+    "Cache",
+    "CallError",
+    "CallFailed",
+    "CancelledError",
     "CasMismatch",
+    "Chunk",
+    "ConfigError",
     "Context",
     "Counter",
+    "Deny",
     "Empty",
+    "Future",
     "Gauge",
+    "GrpcError",
+    "GrpcMessages",
     "GrpcReply",
     "GrpcStatus",
     "GrpcStream",
@@ -60,8 +115,10 @@ __all__ = [
     "Histogram",
     "HostcallError",
     "HttpContext",
+    "HttpReply",
     "InternalFailure",
     "InvalidMemoryAccess",
+    "LocalCache",
     "LogLevel",
     "MapType",
     "MetricType",
@@ -74,17 +131,30 @@ __all__ = [
     "Request",
     "Response",
     "SerializationFailure",
+    "SharedTokenBucket",
     "Status",
     "StreamType",
+    "Task",
     "TcpContext",
+    "TokenBucket",
     "Unimplemented",
     "VMContext",
+    "cached",
+    "counter",
+    "every",
     "foreign_functions",
+    "gather",
+    "gauge",
+    "histogram",
     "hostcalls",
     "http_filter",
     "log",
+    "on_error",
+    "on_queue",
     "plugin",
     "properties",
+    "sleep",
     "tcp_filter",
+    "timeout",
     "vm",
 ]

@@ -6,7 +6,7 @@ A callback that is not exported is one the proxy never makes, so nothing is paid
 from __future__ import annotations
 
 from .callouts import GrpcStream
-from .contexts import Context, HttpContext, PluginContext, TcpContext, VMContext
+from .contexts import Context, HttpContext, PluginContext, TcpContext, VMContext, marked_methods
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,6 +18,8 @@ ALWAYS = (
     "proxy_on_vm_start",
     "proxy_on_configure",
     "proxy_on_delete",
+    # Timers, those of coroutines too. A proxy ticks only if it was told to.
+    "proxy_on_tick",
     # Replies to calls. A proxy makes them only if there was a call.
     "proxy_on_http_call_response",
     "proxy_on_grpc_receive_initial_metadata",
@@ -83,13 +85,30 @@ def overridden() -> list[str]:
 
 def of_class(cls: type[Any]) -> set[str]:
     """The callbacks that a class overrides, as the ABI calls them."""
-    return {
+    found = {
         callback
         for base, methods in METHODS.items()
         if issubclass(cls, base)
         for callback, method in methods.items()
         if getattr(cls, method) is not getattr(base, method)
     }
+    found.update(mark.callback for marks in marked_methods(cls).values() for mark in marks if mark.callback)
+    waiting = [name for name in found & _HELD_BACK.keys() if is_async(getattr(cls, _OF_HTTP[name]))]
+    return found.union(*(_HELD_BACK[name] for name in waiting))
+
+
+_HELD_BACK = {
+    f"proxy_on_{direction}_{part}": {f"proxy_on_{direction}_{after}" for after in following}
+    for direction in ("request", "response")
+    for part, following in (("headers", ("body", "trailers")), ("body", ("trailers",)))
+}
+"""What a coroutine may hold back: the callback that it is → those that follow."""
+
+
+def is_async(callback: Any) -> bool:
+    """Whether a callback is a coroutine function."""
+    code = getattr(callback, "__code__", None)
+    return code is not None and bool(code.co_flags & _COROUTINE)
 
 
 notifies_deletes = False
@@ -113,6 +132,8 @@ def check_names(cls: type[Any], base: type[Any]) -> None:
     """Raises TypeError for a misspelt callback, of the class or what it inherits: it would never be made, and the
     filter would let everything pass.
     """
+    if not issubclass(cls, PluginContext) and (marked := marked_methods(cls)):
+        raise TypeError(f"{cls.__qualname__}.{min(marked)}: @every and @on_queue are for methods of a PluginContext")
     for owner in cls.__mro__:
         if not owner.__module__.startswith("pywasmfilter."):
             for name, member in vars(owner).items():
@@ -126,8 +147,11 @@ def _check_name(cls: type[Any], name: str, member: Any, base: type[Any]) -> None
     if not hasattr(base, name) and (base is GrpcStream or name.startswith(_PREFIXES) or name in _OTHER_NAMES):
         known = ", ".join(sorted(n for n in dir(base) if n.startswith("on_") and callable(getattr(base, n))))
         raise TypeError(f"{where} is no callback of {base.__name__}; its callbacks are: {known}")
-    if hasattr(base, name) and code is not None and code.co_flags & _COROUTINE:
-        raise TypeError(f"{where} is async; callbacks are plain functions")
+    if hasattr(base, name) and code is not None:
+        if code.co_flags & _GENERATOR:
+            raise TypeError(f"{where} is a generator, which does nothing when it is called")
+        if base not in METHODS and code.co_flags & _COROUTINE:
+            raise TypeError(f"{where} is async; the callbacks of {base.__name__} are plain functions")
 
 
 _PREFIXES = (
@@ -136,7 +160,8 @@ _PREFIXES = (
 )
 _OTHER_NAMES = ("on_configure", "on_context_create", "on_done", "on_grpc_close", "on_grpc_receive")
 """What the ABI or other SDKs call callbacks that have another name here, or none."""
-_COROUTINE = 0x80 | 0x100 | 0x200  # CO_COROUTINE, CO_ITERABLE_COROUTINE, CO_ASYNC_GENERATOR
+_COROUTINE = 0x80  # CO_COROUTINE
+_GENERATOR = 0x20 | 0x100 | 0x200  # CO_GENERATOR, CO_ITERABLE_COROUTINE, CO_ASYNC_GENERATOR
 
 
 def _subclasses(cls: type[Any]) -> Iterator[type[Any]]:

@@ -1,15 +1,17 @@
 """The host's callbacks on the Python side: which contexts there are, and what happens to exceptions.
 
 The shim looks a context up in `contexts` and calls its method itself; it comes here for what is not plain: a new
-context, the start of the VM, an exception. Importing this module binds the shim to it.
+context, the start of the VM, an exception. With coroutines it goes to `_callback_tasks`. Importing this module binds the
+shim to it.
 """
 
 from __future__ import annotations
 
-from . import _abi, _callbacks, _traceback, callouts, registry
+from . import _abi, _callbacks, _errors, callouts, registry
+from ._callback_tasks import public_name
 from ._state import contexts
 from .contexts import Context, HttpContext, PluginContext, TcpContext, VMContext
-from .types import LogLevel, StreamType
+from .types import Action, LogLevel, StreamType
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -38,14 +40,14 @@ def on_context_create(context_id: int, parent_id: int) -> None:
         _begin_plugin(context_id, parent_id)
         return
     try:
-        context = plugin._abi_new_stream(context_id)  # noqa: SLF001  # set in _new_plugin_context
+        context = plugin._abi_new_stream(context_id)  # set in _new_plugin_context
         if context is not None:
             if type(context) not in _stream_classes:
                 _check_stream(context, (HttpContext, TcpContext, _UndecidedStream))
             context.context_id = context_id
             context.plugin = plugin
-    except BaseException as exception:  # noqa: BLE001  # nothing may pass: it would be a trap
-        context = _stream_without_context(plugin, plugin._abi_new_stream, exception)  # noqa: SLF001
+    except BaseException as exception:  # nothing may pass: it would be a trap
+        context = _stream_without_context(plugin, plugin._abi_new_stream, exception)
     contexts[context_id] = context
 
 
@@ -72,7 +74,7 @@ def _check_stream(context: object, kinds: tuple[type, ...]) -> None:
 def _stream_without_context(plugin: Any, factory: object, exception: BaseException) -> _RefusedStream | None:
     """What stands for a stream whose context could not be created; None lets it pass."""
     place = f"{factory.__name__}()" if isinstance(factory, type) else getattr(factory, "__name__", "new context")
-    _log_exception(_name(plugin), place, exception)
+    _errors.report(plugin, place, exception)
     return None if plugin.on_error == "continue" else _RefusedStream()
 
 
@@ -97,7 +99,7 @@ class _UndecidedStream:
             if context is not None:
                 _check_stream(context, (kind,))
                 context.context_id, context.plugin = self.context_id, self.plugin
-        except BaseException as exception:  # noqa: BLE001
+        except BaseException as exception:
             context = _stream_without_context(self.plugin, new_context, exception)
         contexts[self.context_id] = context
         return context
@@ -107,7 +109,7 @@ class _UndecidedStream:
         kind = TcpContext if _abi.host.get_property(b"request\0protocol") is None else HttpContext
         context = self.decide(kind)
         if context is not None:
-            context._on_log()  # noqa: SLF001  # what the shim would have called
+            context._on_log()  # what the shim would have called
 
     def _on_done(self) -> None: ...
     def _on_delete(self) -> None: ...
@@ -121,7 +123,7 @@ class _UndecidedStream:
     @_abi_paused.setter
     def _abi_paused(self, bits: int) -> None:
         if isinstance(context := contexts.get(self.context_id), Context):
-            context._abi_paused = bits  # noqa: SLF001
+            context._abi_paused = bits
 
 
 def _deciding(method: str, kind: type[Context]) -> Callable[..., Any]:
@@ -144,7 +146,7 @@ def _begin_plugin(context_id: int, parent_id: int) -> None:
             for prepare in before_start:
                 prepare()
         except BaseException as exception:
-            _log_exception("", "the start of the VM", exception)
+            _errors.report(None, "the start of the VM", exception)
             raise
         _VM.context = _new_vm_context()
     if parent_id == 0:
@@ -155,8 +157,8 @@ def _begin_plugin(context_id: int, parent_id: int) -> None:
 def _new_vm_context() -> VMContext:
     try:
         return registry.vm_context()
-    except BaseException as exception:  # noqa: BLE001
-        _log_exception("", f"{registry.vm_context.__name__}()", exception)
+    except BaseException as exception:
+        _errors.report(None, f"{registry.vm_context.__name__}()", exception)
         _VM.answer = False
         return VMContext()
 
@@ -169,10 +171,11 @@ def _new_plugin_context(context_id: int, vm: VMContext) -> object:
         plugin = plugin_class.__new__(plugin_class)
         plugin.context_id = context_id
         plugin.vm = vm
+        plugin._abi_name, plugin._abi_places = name, {}
         plugin.__init__()  # type: ignore[misc]  # it finds the two above
-        plugin._abi_new_stream = lambda stream_id: _first_stream(plugin, stream_id)  # noqa: SLF001
-    except BaseException as exception:  # noqa: BLE001
-        _log_exception(name, f"{plugin_class.__name__}()", exception)
+        plugin._abi_new_stream = lambda stream_id: _first_stream(plugin, stream_id)
+    except BaseException as exception:
+        _errors.report(_RefusedPlugin(name), f"{plugin_class.__name__}()", exception)
         return _RefusedPlugin(name)
     return plugin
 
@@ -194,7 +197,7 @@ def _first_stream(plugin: PluginContext, context_id: int) -> object:
         def factory(stream_id: int) -> object:
             return _UndecidedStream(plugin, stream_id)
 
-    plugin._abi_new_stream = factory  # noqa: SLF001
+    plugin._abi_new_stream = factory
     return factory(context_id)
 
 
@@ -208,7 +211,8 @@ def _select_plugin() -> tuple[str, type[PluginContext] | None]:
             return name, registry.plugins[name]
     known = ", ".join(sorted(registry.plugins)) or "none"
     asked = " or ".join(repr(name) for name in names if name) or "without a name"
-    _log(LogLevel.CRITICAL, f"this module has no plugin {asked}; its plugins (root_id, pluginName) are: {known}")
+    message = f"this module has no plugin {asked}; its plugins (root_id, pluginName) are: {known}"
+    _abi.host.log(LogLevel.CRITICAL, message)
     return next(filter(None, names), ""), None
 
 
@@ -233,16 +237,16 @@ class _RefusedPlugin(_Refused):
     on_error = "deny"
 
     def __init__(self, name: str) -> None:
-        self.name = name
+        self._abi_name = name
 
     def _abi_new_stream(self, _context_id: int) -> None:
         """Its streams come to no host that keeps to the ABI; if one does, it is refused too."""
-        raise RuntimeError(f"the plugin {self.name!r} was refused")
+        raise RuntimeError(f"the plugin {self._abi_name!r} was refused")
 
     def _on_configure(self, _size: int) -> bool:
         return False
 
-    def on_tick(self) -> None: ...
+    def _on_tick(self) -> None: ...
     def on_queue_ready(self, queue_id: int) -> None: ...
 
 
@@ -250,14 +254,14 @@ class _RefusedStream(_Refused):
     """Stands where a stream's context could not be created, and refuses it in whichever callback comes first."""
 
     def _refuse_http(self, *_: object) -> int:
-        return _deny(StreamType.HTTP_REQUEST)
+        return _errors.deny_unknown(StreamType.HTTP_REQUEST)
 
     on_http_request_headers = on_http_request_body = on_http_request_trailers = on_http_request_metadata = _refuse_http
     on_http_response_headers = on_http_response_body = on_http_response_trailers = _refuse_http
     on_http_response_metadata = _refuse_http
 
     def _refuse_tcp(self, *_: object) -> int:
-        return _deny(StreamType.DOWNSTREAM)
+        return _errors.deny_unknown(StreamType.DOWNSTREAM)
 
     on_new_connection = on_downstream_data = on_upstream_data = _refuse_tcp
 
@@ -270,10 +274,10 @@ def on_vm_start(_context_id: int, vm_configuration_size: int) -> bool:
     if _VM.context is not None and not _VM.started:
         _VM.started = True
         try:
-            answer = _VM.context._on_vm_start(vm_configuration_size)  # noqa: SLF001
+            answer = _VM.context._on_vm_start(vm_configuration_size)
             _VM.answer = _VM.answer and answer is not False
-        except BaseException as exception:  # noqa: BLE001
-            _log_exception("", "on_vm_start", exception)
+        except BaseException as exception:
+            _errors.report(None, "on_vm_start", exception)
             _VM.answer = False
     return _VM.context is not None and _VM.answer
 
@@ -285,77 +289,25 @@ def on_exception(context: Any, method: str, exception: BaseException) -> int:
         context = callout.context
     elif isinstance(context, _UndecidedStream):
         context = contexts.get(context.context_id)
-    plugin = context if isinstance(context, PluginContext) else getattr(context, "plugin", None)
-    _log_exception(_name(plugin), _public_name(context, method), exception)
+    _errors.report(context, public_name(context, method), exception)
     if isinstance(context, HttpContext | TcpContext) and (callout or method.startswith(_WITH_ACTION)):
         # The callback may have turned to another stream before it failed.
         _abi.host.set_effective_context(context.context_id)
-        if context._abi_ended == _abi.host.get_call_number():  # noqa: SLF001  # answered or closed before it failed
-            return 1
-        if context.plugin.on_error == "continue":
-            return _resume_stream(context) if callout else 0
         is_http = isinstance(context, HttpContext) if callout else method.startswith("on_http_")
-        return _deny_stream(context, StreamType.HTTP_REQUEST if is_http else StreamType.DOWNSTREAM)
+        stream_type = StreamType.DOWNSTREAM
+        if is_http:
+            stream_type = StreamType.HTTP_RESPONSE if "_response_" in method else StreamType.HTTP_REQUEST
+        action = _errors.answer(context, method, exception, stream_type)
+        return _resume_stream(context) if callout and action == Action.CONTINUE else action
     return 1 if method == "_on_done" or method.startswith(_WITH_ACTION) else 0
 
 
 def _resume_stream(context: HttpContext | TcpContext) -> int:
     """Let a stream go on that may be waiting for the reply whose handling failed. Envoy cannot continue an upstream."""
     for stream_type in (StreamType.HTTP_REQUEST, StreamType.HTTP_RESPONSE, StreamType.DOWNSTREAM):
-        if context._abi_paused & 1 << stream_type:  # noqa: SLF001
+        if context._abi_paused & 1 << stream_type:
             _abi.host.continue_stream(stream_type)
     return 0
 
 
-def _deny_stream(context: HttpContext | TcpContext, stream_type: StreamType) -> int:
-    if isinstance(context, HttpContext):
-        context.answered = True
-        context._abi_ended = _abi.host.get_call_number()  # noqa: SLF001
-    return _deny(stream_type)
-
-
 _WITH_ACTION = ("on_http_", "on_new_connection", "on_downstream_data", "on_upstream_data")
-
-
-def _name(plugin: object) -> str:
-    return next((name for name, cls in registry.plugins.items() if type(plugin) is cls), "")
-
-
-def _public_name(context: object, method: str) -> str:
-    """What the user calls a callback."""
-    if method == "_on_log":
-        of_stream = "on_stream_done" if isinstance(context, TcpContext) else "on_http_stream_done"
-        return "on_log" if isinstance(context, PluginContext) else of_stream
-    return _PUBLIC_NAMES.get(method, method)
-
-
-_PUBLIC_NAMES = {
-    "_on_configure": "on_plugin_start",
-    "_on_done": "on_plugin_done",
-    "_on_http_call_response": "the callback of an HTTP call",
-    "_on_grpc_receive_initial_metadata": "a callback of a gRPC stream",
-    "_on_grpc_receive": "the callback of a gRPC call",
-    "_on_grpc_receive_trailing_metadata": "a callback of a gRPC stream",
-    "_on_grpc_close": "the callback of a gRPC call",
-}
-
-
-def _deny(stream_type: StreamType) -> int:
-    """Answer 500, or close the client's connection. Returns Action.PAUSE.
-
-    The proxy resets an HTTP stream whose response is on its way already.
-    """
-    if stream_type == StreamType.HTTP_REQUEST:
-        _abi.host.send_local_response(500, "pywasmfilter_exception", "Internal Server Error", b"\0\0\0\0", -1)
-    else:
-        _abi.host.close_stream(stream_type)
-    return 1
-
-
-def _log_exception(plugin: str, place: str, exception: BaseException) -> None:
-    prefix = f"{plugin}: " if plugin else ""
-    _log(LogLevel.ERROR, f"{prefix}uncaught exception in {place}\n{_traceback.format_exception(exception)}")
-
-
-def _log(level: LogLevel, message: str) -> None:
-    _abi.host.log(level, message)

@@ -19,6 +19,11 @@ context could not be created.
 """
 
 
+def is_alive(context: Any) -> bool:
+    """Whether the proxy still knows a context: ids are used again."""
+    return contexts.get(context.context_id) is context
+
+
 class EffectiveContext:
     """Turns to a context for a `with` block, and back to the one before; see `hostcalls.effective_context`."""
 

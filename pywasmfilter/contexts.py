@@ -16,20 +16,32 @@ VM, the main thread, the worker). Names are those of the Go SDK in snake case; d
 
 from __future__ import annotations
 
-from . import callouts, hostcalls
+from . import _tasks, callouts, calls, hostcalls, log
 from .buffers import Buffer
-from .headers import Request, Response
+from .exceptions import ConfigError
+from .messages import Request, Response
 from .types import Action, BufferType, StreamType
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
-    from typing import ClassVar
+    from collections.abc import Callable, Coroutine, Iterable, Mapping
+    from typing import Any, ClassVar, TypeVar
 
+    from ._callback_tasks import CallbackTask
+    from ._errors import Policy
+    from ._tasks import Task
+    from ._timers import Timers
     from .callouts import GrpcReply, GrpcStream
+    from .metrics import Counter
 
     Text = str | bytes
     Pairs = Iterable[tuple[Text, Text]]
+    R = TypeVar("R")
+
+    # What callbacks answer. Each may be `async def`.
+    Answer = int | Coroutine[Any, Any, int | None] | None
+    BooleanAnswer = bool | Coroutine[Any, Any, bool | None] | None
+    Waiting = Coroutine[Any, Any, None] | None
 
 
 class VMContext:
@@ -72,20 +84,105 @@ class Context:
     _abi_grpc_streams: set[GrpcStream] | None = None
     """The open gRPC streams of the context, if there are any."""
 
-    def on_foreign_function(self, function_id: int, arguments_size: int) -> None:
+    _abi_tasks: set[Task[Any]] | None = None
+    """The tasks of the context that have not ended, if there are any."""
+
+    _abi_waiting: dict[int, CallbackTask] | None = None
+    """Stream type → the callback that is a coroutine and has not ended, if there are any."""
+
+    _abi_headers: Mapping[int, list[tuple[bytes, bytes]]] | None = None
+    """Map type → headers that had to leave before a body could be awaited."""
+
+    def on_foreign_function(self, function_id: int, arguments_size: int) -> Waiting:
         """The proxy calls a function of its own making (`proxy_on_foreign_function`). Envoy never does.
 
         `hostcalls.get_foreign_function_arguments` has what comes with it.
         """
 
-    def on_delete(self) -> None:
+    def on_delete(self) -> Waiting:
         """The context is gone for the proxy (`proxy_on_delete`). Nothing comes after it."""
 
-    def _on_delete(self) -> None:
+    def _on_delete(self) -> Waiting:
         self._abi_over = True
+        if self._abi_tasks:
+            _tasks.end_all(self)
         if self._abi_grpc_streams:
             callouts.cancel_all(self._abi_grpc_streams)
-        self.on_delete()
+        return self.on_delete()
+
+    def create_task(self, coroutine: Coroutine[Any, Any, R]) -> Task[R]:
+        """Run a coroutine beside the callbacks; allowed in every callback. It begins at once.
+
+        It ends with its context at the latest: a stream's task is cancelled when the stream is over, a plugin's
+        (`self.plugin.create_task`) goes on. An exception in it is logged, unless the task is awaited, which raises it.
+        """
+        return _tasks.create_task(self, coroutine)
+
+    def http_call(
+        self,
+        cluster: Text,
+        method: str = "GET",
+        path: str = "/",
+        *,
+        headers: Pairs | Mapping[str, Text] = (),
+        body: Text = b"",
+        json: object = None,
+        authority: str | None = None,
+        timeout: float = 5.0,
+    ) -> calls.HttpCall:
+        """Make an HTTP call (`proxy_http_call`): `reply = await self.http_call("auth", path="/check")`.
+
+        `cluster` is a cluster of the proxy, `authority` the host that is asked for, by default the cluster's name;
+        `json` is a body in the place of `body`. `timeout` is in seconds, more than 0. The call is made at once, so
+        several can be on their way (`gather`); awaiting gives its `HttpReply`. A service that is down or too slow is a
+        reply with status 503 or 504.
+
+        Allowed in every callback of a context, not while one is being created. A stream that is over calls as its
+        plugin. Raises BadArgument for an unknown cluster, InternalFailure if the call failed at once, ValueError for a
+        timeout that is none; awaiting raises CallFailed if a response broke off.
+        """
+        with hostcalls.effective_context(self._calling_id()):
+            return calls.http_call(cluster, method, path, headers, body, json, authority, timeout)
+
+    def grpc_call(
+        self,
+        cluster: Text,
+        service: str,
+        method: str,
+        message: object,
+        *,
+        initial_metadata: Pairs = (),
+        timeout: float = 5.0,
+    ) -> calls.GrpcCall:
+        """Make a unary gRPC call (`proxy_grpc_call`): `reply = await self.grpc_call("hello", "hello.v1.Hello", …)`.
+
+        The arguments are those of `hostcalls.dispatch_grpc_call`; `timeout` is in seconds, more than 0. Awaiting gives
+        the `GrpcReply`, which says what a failed call came to. The call is cancelled if those who await it are.
+
+        Allowed and raises as `hostcalls.dispatch_grpc_call`.
+        """
+        with hostcalls.effective_context(self._calling_id()):
+            return calls.grpc_call(cluster, service, method, message, initial_metadata, timeout)
+
+    def grpc_stream(
+        self, cluster: Text, service: str, method: str, *, initial_metadata: Pairs = ()
+    ) -> calls.GrpcMessages:
+        """Open a gRPC stream (`proxy_grpc_stream`) whose messages are awaited.
+
+            stream = self.grpc_stream("chat", "chat.v1.Chat", "Talk")
+            stream.send(question)
+            async for message in stream: …
+
+        Allowed and raises as `hostcalls.open_grpc_stream`. It ends with its context at the latest.
+        """
+        stream = calls.GrpcMessages()
+        with hostcalls.effective_context(self._calling_id()):
+            callouts.open_grpc_stream(cluster, service, method, stream, initial_metadata=initial_metadata)
+        return stream
+
+    def _calling_id(self) -> int:
+        """The context that makes calls: of a stream that is over, its plugin."""
+        return self.context_id
 
     def dispatch_http_call(
         self,
@@ -146,23 +243,34 @@ class PluginContext(Context):
 
     http_context: ClassVar[type[HttpContext] | None] = None
     tcp_context: ClassVar[type[TcpContext] | None] = None
-    on_error: ClassVar[str] = "deny"
+    on_error: ClassVar[Policy] = "deny"
     """What an uncaught exception in a stream's callback does: "deny" answers 500, or closes a TCP connection;
-    "continue" lets the stream go on."""
+    "continue" lets the stream go on; a `Deny` is another answer. Or a method with the stream's context and the
+    exception as arguments, which answers as a callback does."""
 
-    def on_plugin_start(self, plugin_configuration_size: int) -> bool | None:
+    config_type: ClassVar[type[Any] | None] = None
+    """The dataclass that the plugin's configuration must fit; None if the plugin reads it itself."""
+
+    config: Any
+    """The plugin's configuration, an object of `config_type`; there from `on_plugin_start` on, if there is a type.
+
+    It is made of the JSON in `plugin_configuration`. If that does not fit, the proxy refuses the configuration, and the
+    log says why. A class that says `config: Config` tells type checkers what it is.
+    """
+
+    def on_plugin_start(self, plugin_configuration_size: int) -> BooleanAnswer:
         """The plugin starts (`proxy_on_configure`). Returning False, or an exception, makes the proxy refuse it."""
 
-    def on_plugin_done(self) -> bool | None:
+    def on_plugin_done(self) -> BooleanAnswer:
         """The plugin is about to go (`proxy_on_done`). Returning False delays that until `hostcalls.done()`."""
 
-    def on_tick(self) -> None:
+    def on_tick(self) -> Waiting:
         """The period set with `hostcalls.set_tick_period_milliseconds` has passed (`proxy_on_tick`)."""
 
-    def on_queue_ready(self, queue_id: int) -> None:
+    def on_queue_ready(self, queue_id: int) -> Waiting:
         """Somebody put an item into a queue that this plugin registered last (`proxy_on_queue_ready`)."""
 
-    def on_log(self) -> None:
+    def on_log(self) -> Waiting:
         """The plugin is an access logger, and a request is over (`proxy_on_log`). Its headers can be read."""
 
     def new_http_context(self, context_id: int) -> HttpContext | None:
@@ -183,26 +291,86 @@ class PluginContext(Context):
 
     _plugin_configuration = b""
 
+    _abi_decode_config: Callable[[bytes], Any] | None = None
+    """What makes `config`; `registry` sets it if there is a `config_type`."""
+
+    _abi_name = ""
+    """The name under which the plugin is registered."""
+
+    _abi_tick_period = 0
+    """In milliseconds, what the user asked for."""
+
+    _abi_timers: Timers | None = None
+    """Set when the first one is needed."""
+
+    _abi_ticking: Task[None] | None = None
+    """What `async def on_tick` does, or did last."""
+
+    _abi_exceptions: Counter | None = None
+    """Counts exceptions; set at the first."""
+
+    _abi_places: dict[object, Any]
+    """Where exceptions came from that were logged (see `_errors`)."""
+
+    _abi_holds_headers: bool | None = None
+    """Whether the proxy shows bodies whose headers are held back; None until somebody wants to know."""
+
     _abi_new_stream: Callable[[int], object]
     """Creates the context of a stream; chosen when the plugin is created (see `_dispatcher`)."""
 
     # What the shim calls for callbacks that reach contexts of all kinds, or need something done around them.
 
-    def _on_configure(self, plugin_configuration_size: int) -> bool | None:
+    def _on_configure(self, plugin_configuration_size: int) -> BooleanAnswer:
         self._plugin_configuration = hostcalls.get_plugin_configuration() if plugin_configuration_size else b""
-        return self.on_plugin_start(plugin_configuration_size)
+        if self._abi_decode_config is not None:
+            try:
+                self.config = self._abi_decode_config(self._plugin_configuration)
+            except ConfigError as error:
+                log.error(f"{self._abi_name}: bad configuration: {error}")
+                return False
+        answer = self.on_plugin_start(plugin_configuration_size)
+        if answer is not False:
+            for method, marks in marked_methods(type(self)).items():
+                for mark in marks:
+                    mark.begin(self, method)
+        return answer
 
-    def _on_done(self) -> bool | None:
+    def _on_done(self) -> BooleanAnswer:
         return self.on_plugin_done()
 
-    def _on_log(self) -> None:
-        self.on_log()
+    def _on_log(self) -> Waiting:
+        return self.on_log()
+
+    def _on_tick(self) -> None:
+        self._run_on_tick()
+
+    def _run_on_tick(self) -> None:
+        """An `async def on_tick` is not called again before it has ended."""
+        if self._abi_ticking is not None and not self._abi_ticking.done:
+            return
+        ticking = self.on_tick()
+        if ticking is not None and hasattr(ticking, "send"):
+            self._abi_ticking = _tasks.Task(self, ticking, "on_tick")
+            self._abi_ticking.start()
 
     _on_http_call_response = staticmethod(callouts.on_http_call_response)
     _on_grpc_receive_initial_metadata = staticmethod(callouts.on_grpc_receive_initial_metadata)
     _on_grpc_receive = staticmethod(callouts.on_grpc_receive)
     _on_grpc_receive_trailing_metadata = staticmethod(callouts.on_grpc_receive_trailing_metadata)
     _on_grpc_close = staticmethod(callouts.on_grpc_close)
+
+
+class _ConfigOfPlugin:
+    """Gives streams the `config` of their plugin. A stream may have an attribute of that name in its place."""
+
+    def __get__(self, stream: Any, _cls: object) -> Any:
+        return self if stream is None else stream.plugin.config
+
+
+def marked_methods(cls: type[Any]) -> dict[str, tuple[Any, ...]]:
+    """The methods of a class that `@every` or `@on_queue` have marked, with the marks; see `schedule`."""
+    members = {name: member for base in reversed(cls.__mro__) for name, member in vars(base).items()}
+    return {name: member._abi_marks for name, member in members.items() if hasattr(member, "_abi_marks")}  # noqa: SLF001
 
 
 _REQUEST = Request()
@@ -217,6 +385,9 @@ class HttpContext(Context):
 
     plugin: PluginContext
     """The plugin that this stream belongs to."""
+
+    config: Any = _ConfigOfPlugin()
+    """The plugin's `config`. A class that says `config: Config` tells type checkers what it is."""
 
     answered = False
     """Whether this filter answered the request itself, be it with the 500 for an exception.
@@ -238,36 +409,36 @@ class HttpContext(Context):
         self.request = _REQUEST
         self.response = _RESPONSE
 
-    # The annotations say `int | None`: an Action is an int, and None means Action.CONTINUE.
+    # An Action is an int, and None means Action.CONTINUE.
 
-    def on_http_request_headers(self, num_headers: int, end_of_stream: bool) -> int | None:
+    def on_http_request_headers(self, num_headers: int, end_of_stream: bool) -> Answer:
         """The request's headers have come (`proxy_on_request_headers`). PAUSE holds back all that follows."""
 
-    def on_http_request_body(self, body_size: int, end_of_stream: bool) -> int | None:
+    def on_http_request_body(self, body_size: int, end_of_stream: bool) -> Answer:
         """A part of the request's body has come; `body_size` bytes are buffered now (`proxy_on_request_body`).
 
         PAUSE keeps them for the next part's callback, which then sees both.
         """
 
-    def on_http_request_trailers(self, num_trailers: int) -> int | None:
+    def on_http_request_trailers(self, num_trailers: int) -> Answer:
         """The request's trailers have come (`proxy_on_request_trailers`)."""
 
-    def on_http_request_metadata(self, num_elements: int) -> int | None:
+    def on_http_request_metadata(self, num_elements: int) -> Answer:
         """An HTTP/2 METADATA frame has come (`proxy_on_request_metadata`); what it holds cannot be read."""
 
-    def on_http_response_headers(self, num_headers: int, end_of_stream: bool) -> int | None:
+    def on_http_response_headers(self, num_headers: int, end_of_stream: bool) -> Answer:
         """The response's headers have come (`proxy_on_response_headers`)."""
 
-    def on_http_response_body(self, body_size: int, end_of_stream: bool) -> int | None:
+    def on_http_response_body(self, body_size: int, end_of_stream: bool) -> Answer:
         """A part of the response's body has come; `body_size` bytes are buffered now (`proxy_on_response_body`)."""
 
-    def on_http_response_trailers(self, num_trailers: int) -> int | None:
+    def on_http_response_trailers(self, num_trailers: int) -> Answer:
         """The response's trailers have come (`proxy_on_response_trailers`)."""
 
-    def on_http_response_metadata(self, num_elements: int) -> int | None:
+    def on_http_response_metadata(self, num_elements: int) -> Answer:
         """An HTTP/2 METADATA frame has come (`proxy_on_response_metadata`); what it holds cannot be read."""
 
-    def on_http_stream_done(self) -> None:
+    def on_http_stream_done(self) -> Waiting:
         """The stream is over; request and response headers can be read once more (`proxy_on_log`)."""
 
     def send_http_response(
@@ -314,9 +485,12 @@ class HttpContext(Context):
     def _on_done(self) -> bool | None:
         """A stream cannot put off its end; the host ignores the answer."""
 
-    def _on_log(self) -> None:
+    def _on_log(self) -> Waiting:
         self._abi_over = True
-        self.on_http_stream_done()
+        return self.on_http_stream_done()
+
+    def _calling_id(self) -> int:
+        return self.plugin.context_id if self._abi_over else self.context_id
 
 
 _DOWNSTREAM_DATA = Buffer(BufferType.DOWNSTREAM_DATA)
@@ -331,6 +505,9 @@ class TcpContext(Context):
 
     plugin: PluginContext
     """The plugin that this connection belongs to."""
+
+    config: Any = _ConfigOfPlugin()
+    """The plugin's `config`. A class that says `config: Config` tells type checkers what it is."""
 
     @property
     def downstream_data(self) -> Buffer:
@@ -347,25 +524,25 @@ class TcpContext(Context):
     def __init__(self, context_id: int) -> None:
         self.context_id = context_id
 
-    def on_new_connection(self) -> int | None:
+    def on_new_connection(self) -> Answer:
         """A client has connected (`proxy_on_new_connection`)."""
 
-    def on_downstream_data(self, data_size: int, end_of_stream: bool) -> int | None:
+    def on_downstream_data(self, data_size: int, end_of_stream: bool) -> Answer:
         """Data of the client has come; `data_size` bytes are buffered now (`proxy_on_downstream_data`).
 
         PAUSE keeps them for the next callback, which then sees both.
         """
 
-    def on_downstream_close(self, peer_type: int) -> None:
+    def on_downstream_close(self, peer_type: int) -> Waiting:
         """The client's connection is closed, by whom `PeerType` says (`proxy_on_downstream_connection_close`)."""
 
-    def on_upstream_data(self, data_size: int, end_of_stream: bool) -> int | None:
+    def on_upstream_data(self, data_size: int, end_of_stream: bool) -> Answer:
         """Data of the upstream has come; `data_size` bytes are buffered now (`proxy_on_upstream_data`)."""
 
-    def on_upstream_close(self, peer_type: int) -> None:
+    def on_upstream_close(self, peer_type: int) -> Waiting:
         """The upstream's connection is closed (`proxy_on_upstream_connection_close`). Envoy does not say by whom."""
 
-    def on_stream_done(self) -> None:
+    def on_stream_done(self) -> Waiting:
         """The connection is over (`proxy_on_log`)."""
 
     def resume_downstream(self) -> None:
@@ -394,5 +571,9 @@ class TcpContext(Context):
     def _on_done(self) -> bool | None:
         """A connection cannot put off its end; the host ignores the answer."""
 
-    def _on_log(self) -> None:
-        self.on_stream_done()
+    def _on_log(self) -> Waiting:
+        self._abi_over = True
+        return self.on_stream_done()
+
+    def _calling_id(self) -> int:
+        return self.plugin.context_id if self._abi_over else self.context_id

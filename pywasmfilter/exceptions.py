@@ -11,14 +11,22 @@ Exception
 │   ├── CasMismatch              8
 │   ├── InternalFailure          10
 │   └── Unimplemented            12
+├── CallError                    a call to another service came to nothing that could be returned
+│   ├── CallFailed               an HTTP call without a response
+│   └── GrpcError                a gRPC call or stream that ended with a status other than OK; `.status`, `.details`
+├── BodyTooLarge                 a body is larger than the filter is ready to take; `.max_bytes`
+├── ValueError
+│   └── ConfigError              a configuration does not fit; `.problems`
 └── RuntimeError
     └── MisuseError              a call that cannot work where it stands, whatever the host
+BaseException
+└── CancelledError               thrown into a coroutine that is not wanted any more
 """
 
 from __future__ import annotations
 
 from . import _abi
-from .types import Status
+from .types import GrpcStatus, Status
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -72,8 +80,58 @@ class Unimplemented(HostcallError):
     """UNIMPLEMENTED: this host does not offer the function."""
 
 
+class CallError(Exception):
+    """A call to another service came to nothing that could be returned."""
+
+
+class CallFailed(CallError):
+    """An HTTP call ended without a response: its connection broke off, or the response was too large for the proxy."""
+
+
+class GrpcError(CallError):
+    """A gRPC call or stream ended with a status other than OK: its number (`GrpcStatus`), and what is said of it."""
+
+    def __init__(self, status: int, details: str) -> None:
+        name = GrpcStatus(status).name if status in GrpcStatus.__members__.values() else "unknown status"
+        super().__init__(f"{name} ({status})" + (f": {details}" if details else ""))
+        self.status = status
+        self.details = details
+
+
+class BodyTooLarge(Exception):
+    """A body has more than `max_bytes` bytes. If no one catches it, the client of a request gets a 413."""
+
+    def __init__(self, what: str, max_bytes: int, size: int) -> None:
+        super().__init__(f"the body of the {what} has {size} bytes or more, and the filter takes {max_bytes}")
+        self.max_bytes = max_bytes
+
+
+class ConfigError(ValueError):
+    """A configuration does not fit the class that it is for.
+
+    `problems` are pairs of a path (`rules[0].name`; "" for the whole) and what is wrong there. They are the first of
+    `count`.
+    """
+
+    def __init__(self, problems: list[tuple[str, str]], count: int) -> None:
+        lines = [f"{path}: {text}" if path else text for path, text in problems]
+        if count > len(lines):
+            lines.append(f"and {count - len(lines)} more")
+        super().__init__(lines[0] if count == 1 else "\n  ".join([f"{count} problems", *lines]))
+        self.problems = problems
+        self.count = count
+
+
 class MisuseError(RuntimeError):
     """A call that cannot work where it stands, whatever the host."""
+
+
+class CancelledError(BaseException):
+    """Thrown into a coroutine that is not wanted any more, so that its `finally` blocks run.
+
+    Its stream is over, its time is up (`timeout`), or somebody called `Task.cancel`. As asyncio's it is no Exception:
+    an `except Exception` lets it through.
+    """
 
 
 _READING = (

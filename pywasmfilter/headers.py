@@ -1,4 +1,4 @@
-"""Headers, trailers, and the request and response they belong to.
+"""Header maps: headers and trailers.
 
 These objects hold nothing: each access is a host call on the stream whose callback is running, so a look-up costs no
 more than the call. Names are matched ignoring case. Values are text decoded as UTF-8 with "surrogateescape": whatever
@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from . import _abi
 from ._serialization import decode_pairs, encode_pairs
-from .buffers import Buffer
-from .types import BufferType, MapType
+from ._state import contexts
+from .exceptions import BadArgument
+from .types import MapType
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,7 +23,8 @@ class HeaderMap:
     """One header map of the current stream (`proxy_header_map_type_t`), usable like a dict of str to str.
 
     Reading works in the map's own callback, while the stream is paused from it, and in `on_http_stream_done`; changing
-    only in its own callback and while paused from it. Elsewhere all of it raises BadArgument.
+    only in its own callback and while paused from it. Elsewhere all of it raises BadArgument. Headers that had to leave
+    before a body could be awaited can still be read.
     """
 
     __slots__ = ("_map",)
@@ -32,10 +34,25 @@ class HeaderMap:
 
     def __getitem__(self, key: str | bytes) -> str:
         """The first value of a header (`proxy_get_header_map_value`). Raises KeyError if there is none."""
-        value = _abi.host.get_header_map_value(self._map, key)
+        try:
+            value = _abi.host.get_header_map_value(self._map, key)
+        except BadArgument as error:
+            value = self._find_kept(key, error)
         if value is None:
             raise KeyError(key)
         return value
+
+    def _find_kept(self, key: str | bytes, error: BadArgument) -> str | None:
+        wanted = _as_bytes(key).lower()
+        return next((as_text(value) for name, value in self._kept(error) if name.lower() == wanted), None)
+
+    def _kept(self, error: BadArgument) -> list[tuple[bytes, bytes]]:
+        """What was kept of headers that have left. Raises the proxy's error if nothing was."""
+        context = contexts.get(_abi.host.get_effective_context())
+        kept: list[tuple[bytes, bytes]] | None = (getattr(context, "_abi_headers", None) or {}).get(self._map)
+        if kept is None:
+            raise error
+        return list(kept)
 
     if TYPE_CHECKING:
 
@@ -48,17 +65,23 @@ class HeaderMap:
 
     def get(self, key: str | bytes, default: str | None = None) -> str | None:
         """The first value of a header, or `default`."""
-        value = _abi.host.get_header_map_value(self._map, key)
+        try:
+            value = _abi.host.get_header_map_value(self._map, key)
+        except BadArgument as error:
+            value = self._find_kept(key, error)
         return default if value is None else value
 
     def get_all(self, key: str | bytes) -> list[str]:
         """All values of a header, in order; an empty list if there is none."""
-        wanted = (key if isinstance(key, bytes) else key.encode("utf-8", "surrogateescape")).lower()
+        wanted = _as_bytes(key).lower()
         return [as_text(value) for name, value in self.raw_items() if name.lower() == wanted]
 
     def __contains__(self, key: str | bytes) -> bool:
         """Whether the header is there, even with an empty value."""
-        return _abi.host.get_header_map_value(self._map, key) is not None
+        try:
+            return _abi.host.get_header_map_value(self._map, key) is not None
+        except BadArgument as error:
+            return self._find_kept(key, error) is not None
 
     def __setitem__(self, key: str | bytes, value: str | bytes) -> None:
         """Make `value` the only value of the header (`proxy_replace_header_map_value`).
@@ -101,7 +124,10 @@ class HeaderMap:
         pairs = decode_pairs(_abi.host.get_header_map_pairs(self._map))
         if not pairs and self._map <= MapType.HTTP_RESPONSE_TRAILERS:
             # Hosts say so too of a map that is not available now; a look-up tells one from the other.
-            _abi.host.get_header_map_value(self._map, ":path")
+            try:
+                _abi.host.get_header_map_value(self._map, ":path")
+            except BadArgument as error:
+                return self._kept(error)
         return pairs
 
     def byte_size(self) -> int:
@@ -132,64 +158,5 @@ def as_text(data: bytes) -> str:
     return data.decode("utf-8", "surrogateescape")
 
 
-class _Message:
-    """What requests and responses have in common. One object stands for all streams, so nothing can be kept on it."""
-
-    __slots__ = ("buffer", "headers", "trailers")
-
-    headers: HeaderMap
-    """The headers, pseudo-headers such as `:path` among them."""
-
-    trailers: HeaderMap
-    """The trailers."""
-
-    buffer: Buffer
-    """What the proxy holds of the body."""
-
-    def __init__(self, headers: MapType, trailers: MapType, body: BufferType) -> None:
-        parts = {"headers": HeaderMap(headers), "trailers": HeaderMap(trailers), "buffer": Buffer(body)}
-        for name, part in parts.items():
-            object.__setattr__(self, name, part)
-
-    def __setattr__(self, name: str, _value: object) -> None:
-        advice = {"headers": "headers.replace_all(pairs)", "buffer": "buffer.replace(data)"}.get(name)
-        hint = f"; {advice} replaces what the proxy has" if advice else ""
-        raise AttributeError(f"{name} of a {type(self).__name__} cannot be assigned{hint}")
-
-
-class Request(_Message):
-    """The request of the current HTTP stream: `headers`, `trailers`, and `buffer`, what the proxy holds of the body."""
-
-    __slots__ = ()
-
-    def __init__(self) -> None:
-        super().__init__(MapType.HTTP_REQUEST_HEADERS, MapType.HTTP_REQUEST_TRAILERS, BufferType.HTTP_REQUEST_BODY)
-
-    @property
-    def method(self) -> str:
-        """The pseudo-header `:method`."""
-        return self.headers[":method"]
-
-    @property
-    def path(self) -> str:
-        """The pseudo-header `:path`, with the query."""
-        return self.headers[":path"]
-
-    @property
-    def authority(self) -> str:
-        """The pseudo-header `:authority`, which is also the HTTP/1 host."""
-        return self.headers[":authority"]
-
-
-class Response(_Message):
-    """The response of the current HTTP stream: `headers`, `trailers`, and `buffer`, what the proxy has of the body."""
-
-    __slots__ = ()
-
-    def __init__(self) -> None:
-        super().__init__(MapType.HTTP_RESPONSE_HEADERS, MapType.HTTP_RESPONSE_TRAILERS, BufferType.HTTP_RESPONSE_BODY)
-
-    @property
-    def status(self) -> int:
-        """The pseudo-header `:status`."""
-        return int(self.headers[":status"])
+def _as_bytes(key: str | bytes) -> bytes:
+    return key if isinstance(key, bytes) else key.encode("utf-8", "surrogateescape")

@@ -156,7 +156,14 @@ def set_tick_period_milliseconds(period: int) -> None:
     """
     if not 0 <= period <= MOST_MILLISECONDS:
         raise ValueError(f"a tick period is 0 to {MOST_MILLISECONDS} milliseconds, not {period}")
-    _abi.host.set_tick_period_milliseconds(period)
+    context: Any = contexts.get(_abi.host.get_effective_context())
+    plugin = getattr(context, "plugin", context)
+    if plugin is None or plugin._abi_timers is None:  # noqa: SLF001  # see `contexts.PluginContext`
+        _abi.host.set_tick_period_milliseconds(period)
+    if plugin is not None:
+        plugin._abi_tick_period = period  # noqa: SLF001
+        if plugin._abi_timers is not None:  # noqa: SLF001
+            plugin._abi_timers.follow_user_period()  # noqa: SLF001
 
 
 # Contexts and streams

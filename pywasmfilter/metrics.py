@@ -6,12 +6,19 @@ metric as `wasmcustom.<name>` and never forgets one: a tag whose values a client
 
 from __future__ import annotations
 
+import time
+from functools import wraps
+
 from . import _abi
 from .types import MetricType
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import ClassVar, Self
+    from collections.abc import Callable
+    from typing import Any, ClassVar, Self, TypeVar
+
+    F = TypeVar("F", bound=Callable[..., Any])
+    M = TypeVar("M", bound="_Metric")
 
 
 def define_metric(metric_type: MetricType, name: str) -> int:
@@ -121,3 +128,71 @@ class Histogram(_Metric):
     def record(self, value: int) -> None:
         """Give it a value of 0 or more (`proxy_record_metric`). Raises ValueError for less."""
         record_metric(self.define(), _unsigned(value))
+
+    def time(self) -> _Stopwatch:
+        """Record how long something takes, in whole milliseconds, also if it raises (`proxy_record_metric`).
+
+        Of a block, which may `await`, as in `with LATENCY.time(): …`, or of every call of a function, plain or async,
+        that is decorated with `@LATENCY.time()`.
+        """
+        return _Stopwatch(self)
+
+
+class _Stopwatch:
+    """What `Histogram.time` gives."""
+
+    def __init__(self, histogram: Histogram) -> None:
+        self._histogram = histogram
+
+    def __enter__(self) -> None:
+        self._start = time.monotonic_ns()
+
+    def __exit__(self, *_: object) -> None:
+        self._histogram.record((time.monotonic_ns() - self._start) // _MILLISECOND)
+
+    def __call__(self, function: F) -> F:
+        histogram = self._histogram
+        flags = getattr(getattr(function, "__code__", None), "co_flags", 0)
+
+        @wraps(function)
+        def call(*args: Any, **kwargs: Any) -> Any:
+            with _Stopwatch(histogram):
+                return function(*args, **kwargs)
+
+        @wraps(function)
+        async def call_async(*args: Any, **kwargs: Any) -> Any:
+            with _Stopwatch(histogram):
+                return await function(*args, **kwargs)
+
+        return call_async if flags & _COROUTINE else call  # type: ignore[return-value]
+
+
+_MILLISECOND = 1_000_000  # nanoseconds
+_COROUTINE = 0x80  # CO_COROUTINE
+
+
+_known: dict[tuple[type[_Metric], str], _Metric] = {}
+"""What the functions below have made, by type and name."""
+
+
+def counter(name: str, /, **tags: object) -> Counter:
+    """The counter of this name, and of these tags; the same object each time in a VM. See `Counter`."""
+    return _metric(Counter, name, tags)
+
+
+def gauge(name: str, /, **tags: object) -> Gauge:
+    """The gauge of this name, and of these tags; the same object each time in a VM. See `Gauge`."""
+    return _metric(Gauge, name, tags)
+
+
+def histogram(name: str, /, **tags: object) -> Histogram:
+    """The histogram of this name, and of these tags; the same object each time in a VM. See `Histogram`."""
+    return _metric(Histogram, name, tags)
+
+
+def _metric(kind: type[M], name: str, tags: dict[str, object]) -> M:
+    key = kind, name + _suffix(tags)
+    metric = _known.get(key)
+    if metric is None:
+        metric = _known[key] = kind(key[1])
+    return metric  # type: ignore[return-value]  # the key says its type

@@ -7,25 +7,31 @@ compiler reads `describe` after importing the user's code.
 from __future__ import annotations
 
 from . import _abi, _callbacks
+from ._errors import check_policy
 from .contexts import PluginContext, VMContext
 
 plugins: dict[str, type[PluginContext]] = {}
 vm_context: type[VMContext] = VMContext
 
-_ON_ERROR = ("deny", "continue")
-
 
 def register_plugin(name: str, plugin_context: type[PluginContext]) -> None:
     """Make a plugin context known under the plugin's name (Envoy: root_id, Istio: pluginName).
 
-    Raises TypeError for a class that is not a PluginContext, ValueError for a name in use or an unknown `on_error`.
+    Raises TypeError for a class that is not a PluginContext and for a `config_type` with annotations that a
+    configuration cannot have, ValueError for a name in use or an unknown `on_error`.
     """
     if not (isinstance(plugin_context, type) and issubclass(plugin_context, PluginContext)):
         raise TypeError(f"plugin {name!r}: {plugin_context!r} is not a subclass of PluginContext")
     if name in plugins:
         raise ValueError(f"plugin {name!r} is registered twice: {plugins[name].__name__}, {plugin_context.__name__}")
-    if plugin_context.on_error not in _ON_ERROR:
-        raise ValueError(f"plugin {name!r}: on_error is one of {_ON_ERROR}, not {plugin_context.on_error!r}")
+    check_policy(f"plugin {name!r}", plugin_context.on_error)
+    if plugin_context.config_type is not None:
+        from .config import decoder  # noqa: PLC0415  # only filters that have such a type carry it
+
+        try:
+            plugin_context._abi_decode_config = staticmethod(decoder(plugin_context.config_type))  # noqa: SLF001
+        except TypeError as error:
+            raise TypeError(f"plugin {name!r}: {error}") from None
     plugins[name] = plugin_context
 
 

@@ -1,7 +1,7 @@
 /* Host → Python: the exports that a Proxy-Wasm host calls.
  *
- * A callback finds its context in the dispatcher's table and calls the method of the Go SDK's name. Python exceptions
- * never reach the host: `bound.on_exception` logs them and says what to answer. If even that fails (no memory, no
+ * A callback finds its context in the dispatcher's table and calls the method of the Go SDK's name. A coroutine that it
+ * returns is run by `bound.on_coroutine`, as far as it goes, for the answer. Python exceptions never reach the host: `bound.on_exception` logs them and says what to answer. If even that fails (no memory, no
  * stack), the fallback here answers 500 where a request could otherwise slip through.
  */
 #include "shim.h"
@@ -53,7 +53,7 @@ static const struct {
     [ON_VM_START] = {"on_vm_start", BOOLEAN, NO_STREAM},
     [ON_PLUGIN_START] = {"_on_configure", BOOLEAN, NO_STREAM},
     [ON_PLUGIN_DONE] = {"_on_done", BOOLEAN, NO_STREAM},
-    [ON_TICK] = {"on_tick", NOTHING, NO_STREAM},
+    [ON_TICK] = {"_on_tick", NOTHING, NO_STREAM},
     [ON_QUEUE_READY] = {"on_queue_ready", NOTHING, NO_STREAM},
     [ON_FOREIGN_FUNCTION] = {"on_foreign_function", NOTHING, NO_STREAM},
     [ON_LOG] = {"_on_log", NOTHING, NO_STREAM},
@@ -171,6 +171,24 @@ static void remember_pause(enum Method method, PyObject *context) {
     if (after != NULL) Py_DecRef(after);
 }
 
+static int is_number(PyObject *object) {
+    PyObject *type = PyObject_Type(object);
+    unsigned long flags = PyType_GetFlags(type);
+    Py_DecRef(type);
+    return (flags & Py_TPFLAGS_LONG_SUBCLASS) != 0;
+}
+
+/* What a callback has returned, or if that is no number and so perhaps a coroutine, what the dispatcher makes of it. Takes
+ * and gives a reference. */
+static PyObject *await(PyObject *context, enum Method method, PyObject *result, PyObject *last_argument) {
+    if (result == Py_None || is_number(result)) return result;
+    PyObject *argument = last_argument == NULL ? Py_None : last_argument;
+    PyObject *answer =
+        PyObject_CallFunctionObjArgs(bound.on_coroutine, context, names[method], result, argument, NULL);
+    Py_DecRef(result);
+    return answer;
+}
+
 /* Call a method of a context with `count` arguments, whose references are taken. `otherwise` answers for None, and for a
  * context that is None since the plugin does not look at the stream; `failure` for an exception that cannot be handled,
  * and for a context that could not be created. */
@@ -188,6 +206,7 @@ static int32_t call(enum Method method, uint32_t context_id, Arguments arguments
         for (size_t i = 0; i < count; i++) slots[i + 2] = arguments[i];
         PyObject *result =
             PyObject_VectorcallMethod(names[method], slots + 1, (count + 1) | PY_VECTORCALL_ARGUMENTS_OFFSET, NULL);
+        if (result != NULL) result = await(context, method, result, count > 0 ? arguments[count - 1] : NULL);
         if (result != NULL) value = answer(method, result, otherwise);
         if (PyErr_Occurred())
             value = handle_exception(context, method, context_id, failure);
@@ -249,8 +268,11 @@ static int32_t call_dispatcher(enum Method method, PyObject *function, uint32_t 
     return value;
 }
 
+uint64_t streams_begun;
+
 void EXPORT(proxy_on_context_create)(uint32_t context_id, uint32_t parent_id) {
     enter();
+    streams_begun += parent_id != 0;
     call_dispatcher(ON_CONTEXT_CREATE, bound.on_context_create, context_id, identifier(parent_id), 0, 0);
 }
 

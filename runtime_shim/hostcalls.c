@@ -202,6 +202,24 @@ HOSTCALL(notify_deletes) {
     return none();
 }
 
+/* Not a host call: (size of the VM's memory, its bound, bytes in use, blocks in use, streams begun) */
+HOSTCALL(get_memory) {
+    ARGUMENTS(0);
+    HeapUse use;
+    if (measure_heap(&use) < 0) return PyErr_Format(PyExc_RuntimeError, "the heap is not as its allocator lays it out");
+    uint64_t figures[] = {memory_size(), settled.max_memory, use.bytes, use.blocks, streams_begun};
+    enum { COUNT = sizeof figures / sizeof *figures };
+    PyObject *list = PyList_New(COUNT);
+    for (Py_ssize_t i = 0; list != NULL && i < COUNT; i++) {
+        PyObject *figure = PyLong_FromUnsignedLongLong(figures[i]);
+        if (figure == NULL || PyList_SetItem(list, i, figure) < 0) {
+            Py_DecRef(list);
+            list = NULL;
+        }
+    }
+    return list;
+}
+
 HOSTCALL(done) {
     ARGUMENTS(0);
     return finish("proxy_done", proxy_done());
@@ -630,6 +648,7 @@ PyMethodDef hostcall_methods[] = {
     METHOD(get_running_stream, "get_running_stream() -> int"),
     METHOD(get_call_number, "get_call_number() -> int"),
     METHOD(notify_deletes, "notify_deletes()"),
+    METHOD(get_memory, "get_memory() -> list[int]"),
     METHOD(done, "done()"),
     METHOD(continue_stream, "continue_stream(stream_type)"),
     METHOD(close_stream, "close_stream(stream_type)"),

@@ -5,9 +5,10 @@ struct Bound bound;
 struct Settled settled;
 int notifies_deletes;
 
-/* bind(contexts, on_context_create, on_vm_start, on_exception, status_error, build): called once, by `_dispatcher`. */
+/* bind(contexts, on_context_create, on_vm_start, on_coroutine, on_exception, status_error, build): called once, while the
+ * image is made. */
 static PyObject *bind(PyObject *self, PyObject *const *args, Py_ssize_t nargs) {
-    PyObject **fields[] = {&bound.contexts,     &bound.on_context_create, &bound.on_vm_start,
+    PyObject **fields[] = {&bound.contexts,     &bound.on_context_create, &bound.on_vm_start, &bound.on_coroutine,
                            &bound.on_exception, &bound.status_error,      &bound.build};
     const Py_ssize_t count = sizeof fields / sizeof *fields;
     if (nargs != count) return PyErr_Format(PyExc_TypeError, "bind takes %zd arguments, %zd were given", count, nargs);
@@ -15,11 +16,11 @@ static PyObject *bind(PyObject *self, PyObject *const *args, Py_ssize_t nargs) {
     return intern_method_names() < 0 ? NULL : Py_NewRef(Py_None);
 }
 
-/* settle(missing_header_is_empty): called at the end of a build. */
+/* settle(missing_header_is_empty, max_memory): called at the end of a build. */
 static PyObject *settle(PyObject *self, PyObject *const *args, Py_ssize_t nargs) {
-    if (nargs != 1) return PyErr_Format(PyExc_TypeError, "settle takes 1 argument, %zd were given", nargs);
-    settled = (struct Settled){PyObject_IsTrue(args[0]) == 1};
-    return Py_NewRef(Py_None);
+    if (nargs != 2) return PyErr_Format(PyExc_TypeError, "settle takes 2 arguments, %zd were given", nargs);
+    settled = (struct Settled){PyObject_IsTrue(args[0]) == 1, PyLong_AsUnsignedLongLong(args[1])};
+    return PyErr_Occurred() ? NULL : Py_NewRef(Py_None);
 }
 
 static int add_hostcalls(PyObject *module) { return PyModule_AddFunctions(module, hostcall_methods); }
@@ -28,7 +29,7 @@ enum { Py_mod_exec = 2 };
 
 static PyMethodDef methods[] = {
     {"bind", bind, METH_FASTCALL, "bind(…): register the dispatcher"},
-    {"settle", settle, METH_FASTCALL, "settle(missing_header_is_empty)"},
+    {"settle", settle, METH_FASTCALL, "settle(missing_header_is_empty, max_memory)"},
     {0},
 };
 static PyModuleDef_Slot slots[] = {{Py_mod_exec, add_hostcalls}, {0}};

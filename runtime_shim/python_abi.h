@@ -53,6 +53,7 @@ extern PyObject _Py_TrueStruct, _Py_FalseStruct;
 #define Py_False (&_Py_FalseStruct)
 
 extern PyObject *PyExc_ImportError;
+extern PyObject *PyExc_RuntimeError;
 extern PyObject *PyExc_TypeError;
 extern PyObject *PyExc_ValueError;
 
@@ -106,6 +107,7 @@ PyObject *PyErr_NoMemory(void);
 /* Type checks without the type objects' layout: the flags are part of the stable ABI. */
 PyObject *PyObject_Type(PyObject *object);
 unsigned long PyType_GetFlags(PyObject *type);
+#define Py_TPFLAGS_LONG_SUBCLASS (1UL << 24)
 #define Py_TPFLAGS_BYTES_SUBCLASS (1UL << 27)
 #define Py_TPFLAGS_UNICODE_SUBCLASS (1UL << 28)
 

@@ -3,6 +3,7 @@
  *     module.c     the Python module `pywasmfilter._shim`: its method table and the state given to it by the SDK
  *     hostcalls.c  Python → host: one function per host call; checks arguments, calls, converts, frees
  *     callbacks.c  host → Python: one export per ABI callback; finds the context and calls its method
+ *     memory.c     how much of the memory is in use
  *     wasi.c       the C library's operating system
  *     stubs.c      the host while the runtime image is built
  *
@@ -24,6 +25,7 @@ extern struct Bound {
     PyObject *contexts;          /* dict: context id → context; owned by the dispatcher */
     PyObject *on_context_create; /* (context id, parent id) → None */
     PyObject *on_vm_start;       /* (context id, configuration size) → bool */
+    PyObject *on_coroutine;      /* (context, method name, coroutine, last argument) → the callback's answer */
     PyObject *on_exception;      /* (context, method name, exception) → action */
     PyObject *status_error;      /* (function name, status) → raises */
     PyObject *build;             /* (request bytes) → None: only called while a module is built */
@@ -32,10 +34,14 @@ extern struct Bound {
 /* What the build of a module settles about it. */
 extern struct Settled {
     int missing_header_is_empty; /* ABI 0.1.0: hosts answer OK and nothing for a header that is not there */
+    uint64_t max_memory;         /* what the VM's memory can grow to, in bytes */
 } settled;
 
 /* Whether contexts hear of proxy_on_delete. */
 extern int notifies_deletes;
+
+/* How many streams the host has begun. */
+extern uint64_t streams_begun;
 
 /* The callback that is running. A host call can make the host call back, so callbacks nest. */
 typedef struct {
@@ -48,6 +54,17 @@ typedef struct {
 extern Running running;
 
 extern PyMethodDef hostcall_methods[];
+
+/* The size of the VM's memory in bytes. */
+uint64_t memory_size(void);
+
+/* What the C library has given out of it. */
+typedef struct {
+    uint64_t bytes, blocks;
+} HeapUse;
+
+/* Count it; -1 if the heap is not laid out as it should be. */
+int measure_heap(HeapUse *use);
 
 /* Intern the names of the methods that callbacks.c calls; -1 with an exception set on failure. */
 int intern_method_names(void);

@@ -106,7 +106,7 @@ record_metric                il           *           =                hostcalls
 get_metric                   ii           *           =                hostcalls.get_metric Counter.value Gauge.value
 """
 
-NO_FUNCTIONS = {"get_effective_context", "get_running_stream", "get_call_number", "notify_deletes"}
+NO_FUNCTIONS = {"get_effective_context", "get_running_stream", "get_call_number", "get_memory", "notify_deletes"}
 """Methods of the host that the shim answers itself."""
 
 WASI = {

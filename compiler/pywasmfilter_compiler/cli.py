@@ -76,6 +76,7 @@ _VM_CONFIG = click.option("--vm-config", metavar="TEXT|@FILE", default="", help=
 _ENV = click.option(
     "--env", metavar="NAME=VALUE", multiple=True, help="An environment variable of the VM. May be repeated."
 )
+_PATHS_OR_HERE = click.argument("paths", type=click.Path(path_type=Path), nargs=-1, metavar="[PATH...]")
 _PATHS = click.argument("paths", type=click.Path(path_type=Path), nargs=-1, required=True, metavar="PATH...")
 
 
@@ -197,6 +198,7 @@ def run(paths: tuple[Path, ...], request_path: str | None, **options: Any) -> No
     for name in ("SIGTERM", "SIGHUP"):
         if number := getattr(signal, name, None):  # not every system has both
             signal.signal(number, _exit_on_signal)
+    _check_configuration(paths, options)
     with tempfile.TemporaryDirectory(prefix="pyfilter-") as folder, ExitStack() as stack:
         module, take = _module(paths, options, Path(folder)), None
         if options["record"] is not None:
@@ -209,6 +211,18 @@ def run(paths: tuple[Path, ...], request_path: str | None, **options: Any) -> No
         if request_path is not None:  # the log is whole only now
             for line in server.envoy.wasm_log():
                 click.echo(f"[{line.level}] {line.message}", err=True)
+
+
+def _check_configuration(paths: tuple[Path, ...], options: dict[str, Any]) -> None:
+    """Refuse a configuration that does not fit before anything is built."""
+    import io  # noqa: PLC0415
+    from contextlib import redirect_stderr, redirect_stdout  # noqa: PLC0415
+
+    if options["config"] and not any(path.suffix == ".wasm" for path in paths):
+        from pywasmfilter.testing.configurations import check  # noqa: PLC0415
+
+        with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):  # the build shows what filters print
+            check(_text_or_file(options["config"]), paths, options["root_id"])
 
 
 _OF_BUILD = ("include", "timeout", "max_memory", "abi")
@@ -406,6 +420,7 @@ def call(paths: tuple[Path, ...], as_json: bool, **options: Any) -> None:
         raise UsageError("a module that is built already has no Python to run: --filter-body is wasm")
     with tempfile.TemporaryDirectory(prefix="pyfilter-") as folder, redirect_stdout(sys.stderr), ExitStack() as stack:
         if body == "wasm":
+            _check_configuration(paths, options)
             paths = (_module(paths, dict.fromkeys(_OF_BUILD), Path(folder)),)
             stack.enter_context(_interruptible(folder))
         outcome = call_filter(paths, body=body, **arguments)
@@ -506,6 +521,62 @@ def _cluster(text: str) -> tuple[str, tuple[Any, ...]]:
     if not name or not re.fullmatch("[2-5][0-9][0-9]", status):
         raise UsageError(f"--cluster takes NAME=STATUS or NAME=STATUS:BODY, not {text!r}")
     return name, (int(status), (), _text_or_file(body))
+
+
+# Configurations
+
+
+@main.command()
+@_PATHS_OR_HERE
+@_PLUGIN
+@click.option("-o", "--output", metavar="FILE", type=click.Path(path_type=Path), help="Where to write it. [stdout]")
+def schema(paths: tuple[Path, ...], root_id: str, output: Path | None) -> None:
+    """Print the JSON Schema of the configuration that the filter at PATH takes, by default the one in this folder.
+
+    The filter says so with a dataclass: @http_filter("name", config=Config).
+    """
+    from contextlib import redirect_stdout  # noqa: PLC0415
+
+    from pywasmfilter.testing import configurations  # noqa: PLC0415
+
+    with redirect_stdout(sys.stderr):
+        made = configurations.schema(paths or _HERE, root_id)
+    text = json.dumps(made, indent=2)
+    if output is None:
+        click.echo(text)
+        return
+    try:
+        output.write_text(text + "\n", encoding="utf-8")
+    except OSError as error:
+        raise CompilerError(f"{output}: cannot be written: {error.strerror or error}") from error
+
+
+@main.command()
+@click.argument("config_file", type=click.Path(path_type=Path))
+@_PATHS_OR_HERE
+@_PLUGIN
+@_JSON
+@click.pass_context
+def validate(ctx: click.Context, config_file: Path, paths: tuple[Path, ...], root_id: str, as_json: bool) -> None:
+    """Check a configuration, JSON or YAML, before the filter at PATH gets it, by default the one in this folder.
+
+    The filter says with a dataclass what it takes: @http_filter("name", config=Config).
+    """
+    from contextlib import redirect_stdout  # noqa: PLC0415
+
+    from pywasmfilter.testing import configurations  # noqa: PLC0415
+
+    with redirect_stdout(sys.stderr):
+        verdict = configurations.validate(config_file, paths or _HERE, root_id)
+    if as_json:
+        click.echo(json.dumps(verdict.to_json(), indent=2))
+        ctx.exit(1 if verdict.count else 0)
+    if verdict.count:
+        raise CompilerError(f"{config_file}: {verdict.summary}")
+    click.echo(f"{config_file} fits {verdict.plugin}")
+
+
+_HERE: Final = (Path(),)
 
 
 @main.group(invoke_without_command=True)

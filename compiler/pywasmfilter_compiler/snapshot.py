@@ -41,10 +41,10 @@ class Request(NamedTuple):
     include: Iterable[str] = ()
     record: bool = False
 
-    def to_bytes(self) -> bytes:
-        """As `pywasmfilter/_runtime/build.py` takes it."""
+    def to_bytes(self, max_memory: int) -> bytes:
+        """As `pywasmfilter/_runtime/build.py` takes it. `max_memory` in bytes bounds the memory of each VM."""
         names = {"modules": list(self.modules), "include": list(self.include), "not_followed": sorted(NOT_FOLLOWED)}
-        return marshal.dumps({**names, "abi": self.abi, "record": self.record}, 2)
+        return marshal.dumps({**names, "abi": self.abi, "record": self.record, "max_memory": max_memory}, 2)
 
 
 class Limits(NamedTuple):
@@ -90,7 +90,8 @@ def take(
     store.set_epoch_deadline(1)
     store.set_limits(memory_size=max(limits.memory << 20, _initial_memory(module)))
     exports = host.linker(engine, module).instantiate(store, module).exports(store)
-    _interruptible(engine, limits.timeout, lambda: _call_build(store, exports, request))
+    data = request.to_bytes(limits.memory << 20)
+    _interruptible(engine, limits.timeout, lambda: _call_build(store, exports, data))
     memory = exports["memory"]
     assert isinstance(memory, wasmtime.Memory)
     snapshot = Snapshot(host.report, memory.size(store))
@@ -107,8 +108,7 @@ def _initial_memory(module: wasmtime.Module) -> int:
     return sum(memory.limits.min for memory in types) << 16
 
 
-def _call_build(store: wasmtime.Store, exports: Any, request: Request) -> None:
-    data = request.to_bytes()
+def _call_build(store: wasmtime.Store, exports: Any, data: bytes) -> None:
     address = exports["malloc"](store, len(data))
     exports["memory"].write(store, data, address)
     exports["pyfilter_build"](store, address, len(data))

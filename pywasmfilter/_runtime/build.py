@@ -42,7 +42,8 @@ def _drop_foreign_modules() -> None:
 def build(request: bytes) -> None:
     """Entry: `request` is a dict with "modules", the names to import in order, "include", further ones to keep,
     "not_followed", top-level names that an import in the standard library itself does not bring in, and "record",
-    whether to report what was compiled. "abi" is the version of the ABI that the image was linked for.
+    whether to report what was compiled. "abi" is the version of the ABI that the image was linked for,
+    "max_memory" what the memory of a VM can grow to, in bytes.
 
     The report is sent to the foreign function `pyfilter.report`: a dict with "plugins", "registered" (by each module
     that was to be imported), "callbacks", "builtins" (the built-in modules that the filter may import), "modules" and
@@ -60,7 +61,7 @@ def build(request: bytes) -> None:
         for name in wanted["include"]:
             _include(name)
         named = _freeze_later_imports(frozenset(wanted["not_followed"]))
-        _abi.host.settle(wanted["abi"] == "0.1.0")  # type: ignore[attr-defined]  # the shim's
+        _abi.host.settle(wanted["abi"] == "0.1.0", wanted["max_memory"])  # type: ignore[attr-defined]  # the shim's
         registered = {name: importer.loaded[name].plugins for name in wanted["modules"]}
         report = {
             **registry.describe(),
@@ -176,3 +177,5 @@ def _finish() -> None:
         found.imports, found.codecs = [], frozenset()
     _abi.building = False
     gc.collect()
+    gc.freeze()  # what is in the module stays: collections in a proxy need not look at it
+    _abi.collections_of_build = sum(generation["collections"] for generation in gc.get_stats())

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import sys
 
-from .. import _abi, _dispatcher, _state, _traceback, exceptions
+from .. import _abi, _callback_tasks, _dispatcher, _state, _traceback, exceptions
 from . import build, environment
 
 _STANDARD_LIBRARY = "/python"
@@ -47,6 +47,7 @@ def make() -> None:
         _state.contexts,
         _dispatcher.on_context_create,
         _dispatcher.on_vm_start,
+        _callback_tasks.on_coroutine,
         _dispatcher.on_exception,
         exceptions.raise_for_status,
         build.build,

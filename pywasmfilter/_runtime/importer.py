@@ -149,8 +149,26 @@ def find(name: str) -> Found | None:
             record[name] = marshal.dumps((found.code, found.imports))
         if not found.is_standard:
             found.codecs = frozenset(codecs.named_in(found.code))
+            if _mentions_json(found.code):
+                found.imports.append((0, "json", (), True))
     frozen[name] = found
     return found
+
+
+def _mentions_json(code: CodeType) -> bool:
+    """Whether a module has the name, as in `reply.json()` or `json=…`: then the SDK imports `json` when it runs."""
+    pending: list[Any] = [code]
+    while pending:
+        part = pending.pop()
+        if isinstance(part, tuple):
+            pending += part
+        elif hasattr(part, "co_names"):
+            if "json" in part.co_names:
+                return True
+            pending += part.co_consts
+        elif part == "json":
+            return True
+    return False
 
 
 _ONLY_AST = 0x400

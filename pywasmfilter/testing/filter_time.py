@@ -59,7 +59,10 @@ def _sleep(seconds: float) -> None:
 
 
 def _refuse_to_sleep() -> NoReturn:
-    raise RuntimeError("sleep is not available: a filter must not wait: it would stop its whole worker")
+    raise RuntimeError(
+        "sleep is not available: a filter must not stop its worker. `await pywasmfilter.sleep(seconds)` waits in an "
+        "`async def` callback"
+    )
 
 
 _strftime, _real_sleep = time.strftime, time.sleep

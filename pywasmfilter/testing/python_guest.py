@@ -14,7 +14,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from pywasmfilter import _abi, _callbacks, _dispatcher, registry
+from pywasmfilter import _abi, _callback_tasks, _callbacks, _dispatcher, registry
 from pywasmfilter._state import contexts
 from pywasmfilter.callouts import GrpcStream
 from pywasmfilter.contexts import Context, HttpContext, PluginContext, TcpContext, VMContext
@@ -35,6 +35,7 @@ _PASSED_ON: Final = (KeyboardInterrupt, bdb.BdbQuit)
 _INTERNAL: Final = {
     "proxy_on_configure": "_on_configure",
     "proxy_on_done": "_on_done",
+    "proxy_on_tick": "_on_tick",
     "proxy_on_log": "_on_log",
     "proxy_on_http_call_response": "_on_http_call_response",
     "proxy_on_grpc_receive_initial_metadata": "_on_grpc_receive_initial_metadata",
@@ -81,7 +82,7 @@ class PythonGuest:
         self._vm = vm
         self._host = PythonHost(vm, self._outside)
         self._calls = 0
-        self._state = SdkState(self._host)
+        self._state = SdkState(self._host, _is_of_the_test)
         self._modules = FilterModules(paths)
         self._surroundings = Surroundings(vm)
         self.callbacks = self._load()
@@ -122,6 +123,7 @@ class PythonGuest:
 
     def _call(self, callback: str, context_id: int, arguments: tuple[int, ...]) -> int | None:
         if callback == "proxy_on_context_create":
+            self._host.streams_begun += arguments[0] != 0
             _dispatcher.on_context_create(context_id, *arguments)
             return None
         if callback == "proxy_on_vm_start":
@@ -140,7 +142,11 @@ class PythonGuest:
         if context is None:
             return self._answer_without(callback, context_id)
         try:
-            answer = _number(callback, getattr(context, method)(*arguments))
+            result = getattr(context, method)(*arguments)
+            if result is not None and not isinstance(result, int):
+                last_argument = arguments[-1] if arguments else None
+                result = _callback_tasks.on_coroutine(context, method, result, last_argument)
+            answer = _number(callback, result)
         except BaseException as exception:
             if _is_of_the_test(exception):
                 raise
@@ -189,6 +195,12 @@ class PythonGuest:
         finally:
             for part in self._parts():
                 part.enter()
+
+    @contextmanager
+    def plugins(self) -> Iterator[dict[str, type[PluginContext]]]:
+        """The filter's plugins by name, for as long as its modules are those that imports give."""
+        with self._inside():
+            yield registry.plugins
 
     def _parts(self) -> tuple[SdkState, FilterModules, Surroundings]:
         return self._state, self._modules, self._surroundings

@@ -48,6 +48,7 @@ class PythonHost:
         self._vm = vm
         self._outside = outside
         self.running = Running(0, 0, -1, 0)
+        self.streams_begun = 0
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
         function = f"proxy_{name}"
@@ -108,6 +109,10 @@ class PythonHost:
 
     def notify_deletes(self) -> None:
         """Here contexts always hear of proxy_on_delete."""
+
+    def get_memory(self) -> list[int]:
+        """No figures but the number of streams: a plain Python has no memory that is one VM's alone."""
+        return [0, 0, 0, 0, self.streams_begun]
 
     def get_buffer_size(self, buffer_type: int) -> int:
         """The size of a buffer."""

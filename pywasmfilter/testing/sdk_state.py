@@ -7,10 +7,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from pywasmfilter import _abi, _callbacks, _dispatcher, _state, callouts, registry
+from pywasmfilter import _abi, _callbacks, _dispatcher, _errors, _state, _tasks, callouts, metrics, registry
 from pywasmfilter.contexts import VMContext
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from .filter_modules import FilterModules
     from .python_host import PythonHost
 
@@ -23,11 +25,18 @@ _VALUES = (
     (_dispatcher._VM, "answer"),  # noqa: SLF001
     (_callbacks, "exported"),
     (_callbacks, "notifies_deletes"),
+    (_tasks, "current"),
+    (_errors, "is_of_a_test"),
     (_abi, "host"),
 )
 """What is looked up where it stands, and can be replaced there."""
 
-_TABLES: tuple[Any, ...] = (_state.contexts, callouts.pending, _dispatcher._stream_classes)  # noqa: SLF001
+_TABLES: tuple[Any, ...] = (
+    _state.contexts,
+    callouts.pending,
+    _dispatcher._stream_classes,  # noqa: SLF001
+    metrics._known,  # noqa: SLF001
+)
 """Dictionaries and sets that other modules have imported by name: only what is in them can be exchanged."""
 
 
@@ -36,9 +45,9 @@ class SdkState:
 
     _current: ClassVar[SdkState | None] = None
 
-    def __init__(self, host: PythonHost) -> None:
-        self._values: list[Any] = [{}, VMContext, None, None, False, True, frozenset(), False, host]
-        self._tables: list[Any] = [{}, {}, set()]
+    def __init__(self, host: PythonHost, is_of_a_test: Callable[[BaseException], bool]) -> None:
+        self._values: list[Any] = [{}, VMContext, None, None, False, True, frozenset(), False, None, is_of_a_test, host]
+        self._tables: list[Any] = [{}, {}, set(), {}]
         self._outer: list[SdkState | None] = []
 
     def enter(self) -> None:
@@ -76,7 +85,7 @@ class SdkState:
     def forget(self) -> None:
         """Keep nothing alive."""
         if SdkState._current is not self:
-            self._tables = [{}, {}, set()]
+            self._tables = [{}, {}, set(), {}]
 
 
 _of_packages: dict[str, Any] = {}

@@ -14,7 +14,8 @@ import sys
 import warnings
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
-from pywasmfilter import _abi, log
+from pywasmfilter import _abi
+from pywasmfilter._runtime.logging import knowing_the_proxy, new_handler
 from pywasmfilter.types import LogLevel
 
 from . import filter_time
@@ -28,7 +29,8 @@ class Surroundings:
 
     def __init__(self, vm: VM) -> None:
         self._clock = vm.proxy.clock
-        self._handler = _Handler()
+        self._of_the_test = _OfTheTest()
+        self._handlers = [new_handler(logging, lambda _text: None), self._of_the_test]
         self._streams = {"stdout": _LogStream(LogLevel.INFO), "stderr": _LogStream(LogLevel.ERROR)}
         self._environment = dict(entry.decode("utf-8", "surrogateescape").split("=", 1) for entry in vm.environment)
         self._replaced: list[tuple[Any, str, Any]] = []
@@ -46,7 +48,10 @@ class Surroundings:
             *((sys, name, stream) for name, stream in self._streams.items()),
             (warnings, "showwarning", _show_warning),
             (os, "environ", {} if _abi.building else self._environment),
+            (logging.Logger, "isEnabledFor", _is_enabled_for),
+            (logging.root, "handlers", self._handlers),
         ]
+        self._of_the_test.handlers = logging.root.handlers
         for name, stream in self._streams.items():
             stream.target = getattr(sys, name)
         self._level = logging.root.level
@@ -54,7 +59,6 @@ class Surroundings:
         filter_time.running.append(self._clock)
         for owner, name, value in members:
             setattr(owner, name, value)
-        logging.root.addHandler(self._handler)
         logging.root.setLevel(1)
 
     def leave(self) -> None:
@@ -63,7 +67,6 @@ class Surroundings:
         if self._depth:
             return
         logging.root.setLevel(self._level)
-        logging.root.removeHandler(self._handler)
         for owner, name, value in self._replaced:
             setattr(owner, name, value)
         if self._replaced:
@@ -105,20 +108,22 @@ class _LogStream(io.TextIOBase):
         return int(self.target.fileno())
 
 
-class _Handler(logging.Handler):
-    """Writes records to the proxy's log, with their levels."""
+class _OfTheTest(logging.Handler):
+    """Lets the test's own handlers, such as pytest's, have the filter's records too."""
+
+    follows_proxy = True  # whether a line is a record does not depend on it
 
     def __init__(self) -> None:
         super().__init__()
-        self.setFormatter(logging.Formatter("%(name)s: %(message)s"))
+        self.handlers: list[logging.Handler] = []
 
     def emit(self, record: logging.LogRecord) -> None:
-        level = LogLevel(max(0, min(record.levelno // 10, 5)))
-        try:
-            if not _abi.building and log.enabled(level):
-                _log(level, self.format(record))
-        except Exception:  # noqa: BLE001  # as logging's own handlers do
-            self.handleError(record)
+        for handler in self.handlers:
+            if record.levelno >= handler.level:
+                handler.handle(record)
+
+
+_is_enabled_for = knowing_the_proxy(logging)
 
 
 def _show_warning(message: Any, category: type[Warning], filename: str, lineno: int, *_: object) -> None:

@@ -81,6 +81,8 @@ class MemoryHost:
     call_number: int = 0
     """Counts the calls of the host into the module, callbacks inside them not."""
     notifies_deletes: bool = False
+    memory: list[int] = field(default_factory=lambda: [0, 0, 0, 0, 0])
+    """The size of the VM's memory and its bound, bytes and blocks in use, and how many streams have begun."""
 
     # Callbacks
 
@@ -144,6 +146,9 @@ class MemoryHost:
 
     def notify_deletes(self) -> None:
         self.notifies_deletes = True
+
+    def get_memory(self) -> list[int]:
+        return self.memory
 
     def done(self) -> None:
         self._record("done")

@@ -6,8 +6,22 @@ from typing import Any
 
 import pytest
 
-from pywasmfilter import BadArgument, Counter, Gauge, Histogram, MetricType, NotFound, hostcalls
+from pywasmfilter import (
+    BadArgument,
+    Counter,
+    Gauge,
+    Histogram,
+    MetricType,
+    NotFound,
+    counter,
+    gauge,
+    histogram,
+    hostcalls,
+)
+from pywasmfilter.testing import Body, Host
+from tests.e2e.conftest import FILTERS
 from tests.sdk.conftest import MemoryHost
+from tests.sdk.stateful import ask, text, value
 
 
 def test_the_abis_calls(host: MemoryHost) -> None:
@@ -77,8 +91,8 @@ def test_gauges_and_histograms(host: MemoryHost) -> None:
     gauge.record(10)
     gauge.add(-12)
     assert gauge.value == -2
-    for value in (0, 5):
-        histogram.record(value)
+    for number in (0, 5):
+        histogram.record(number)
     assert host.recorded == {b"h": [0, 5]}
 
 
@@ -100,3 +114,60 @@ def test_tagged(host: MemoryHost) -> None:
     assert Counter("hits", a="1").tagged(b="2").name == "hits_a=1_b=2"
     assert host.metrics == [(0, b"hits_code=200"), (0, b"hits_code=404")]
     assert (hits.tagged(code="200").value, hits.tagged(code="404").value, hits.value) == (2, 1, 0)
+
+
+@pytest.mark.parametrize(("make", "kind"), [(counter, Counter), (gauge, Gauge), (histogram, Histogram)])
+def test_metrics_by_name(host: MemoryHost, make: Any, kind: Any) -> None:
+    """The functions give the metric of a name and tags, the same object each time, without asking the proxy."""
+    metric = make("by_name", code=200)
+    assert type(metric) is kind
+    assert metric.name == "by_name_code=200"
+    assert make("by_name", code="200") is metric
+    assert make("by_name_code=200") is metric
+    assert make("by_name", code=404) is not metric
+    assert {type(other("by_name")) for other in (counter, gauge, histogram)} == {Counter, Gauge, Histogram}
+    assert host.metrics == []
+
+
+@pytest.fixture(params=["python", "wasm"])
+def filters(request: pytest.FixtureRequest) -> Host:
+    """A host with a filter, in both bodies, whose histogram LATENCY has recorded nothing."""
+    body: Body = request.param
+    return Host(FILTERS / "state.py", body=body)
+
+
+LATENCY = "latency_of=code"
+
+
+def test_metrics_of_vms(filters: Host) -> None:
+    """Each VM has objects of its own for what is the proxy's one metric."""
+    other = filters.start(new_vm=True)
+    for worker in (filters, other, filters):
+        value(worker, "counter('hits', zone='a').increment()")
+    assert value(other, "counter('hits', zone='a').value") == 3
+    assert value(filters, "counter('hits', zone='a') is counter('hits', zone='a')") is True
+    assert filters.metrics["hits_zone=a"].value == 3
+
+
+def test_the_time_of_a_block(filters: Host) -> None:
+    """In whole milliseconds, of blocks that wait too, also of those that fail."""
+    waiting = ask(filters, "timed_block(self, 1.5)")
+    filters.advance(1.4996)
+    assert LATENCY not in filters.metrics
+    filters.advance(1)
+    assert waiting.text == "'done'"
+    assert filters.metrics[LATENCY].recorded == [1500]
+    assert text(filters, "timed_block(self, -1)").startswith("ValueError")
+    assert filters.metrics[LATENCY].recorded == [1500, 0]
+
+
+def test_the_time_of_a_function(filters: Host) -> None:
+    """Each call is recorded, of plain and of async functions, which keep their names; calls may overlap."""
+    assert value(filters, "(timed(2), timed.__name__)") == (4, "timed")
+    assert filters.metrics[LATENCY].recorded == [0]
+    streams = [ask(filters, f"timed_async({seconds})") for seconds in (2, 1)]
+    filters.advance(3)
+    assert [stream.text for stream in streams] == ["'2 s'", "'1 s'"]
+    assert filters.metrics[LATENCY].recorded == [0, 1000, 2000]
+    assert text(filters, "timed('x')").startswith("TypeError")
+    assert len(filters.metrics[LATENCY].recorded) == 4

@@ -126,10 +126,10 @@ def test_a_name_is_taken_once() -> None:
 
 @pytest.mark.parametrize("decorate", [http_filter, tcp_filter, plugin])
 @pytest.mark.parametrize("on_error", ["", "Deny", "fail", 5])
-def test_on_error_is_one_of_two(decorate: Any, on_error: object) -> None:
-    """Any other policy is an error that lists the two."""
+def test_on_error_is_a_policy(decorate: Any, on_error: object) -> None:
+    """What is no policy is an error that lists what is one."""
     base = {http_filter: HttpContext, tcp_filter: TcpContext, plugin: PluginContext}[decorate]
-    with pytest.raises(ValueError, match=r"plugin 'x': on_error is one of \('deny', 'continue'\), not "):
+    with pytest.raises(ValueError, match=r"plugin 'x': on_error is \"deny\", \"continue\", a Deny or a function, not "):
         decorate("x", on_error=on_error)(type("Class", (base,), {}))
     assert registry.plugins == {}
 
@@ -179,6 +179,7 @@ ALWAYS = {
     "proxy_on_vm_start",
     "proxy_on_configure",
     "proxy_on_delete",
+    "proxy_on_tick",
     "proxy_on_http_call_response",
     "proxy_on_grpc_receive_initial_metadata",
     "proxy_on_grpc_receive",
@@ -282,12 +283,29 @@ def test_a_misspelt_callback_is_refused(bases: Bases, kind: type[Any], name: str
     del cls
 
 
-def test_an_async_callback_is_refused(bases: Bases) -> None:
-    """A callback that is a coroutine function would never run, so it is an error."""
+def test_an_async_callback_may_hold_back_what_follows(bases: Bases) -> None:
+    """A callback that is a coroutine function brings those along that may come while it waits."""
 
     async def wait(*_: object) -> None: ...
 
-    cls = type("Waits", (bases[HttpContext],), {"on_http_request_headers": wait})
-    with pytest.raises(TypeError, match=r"Waits\.on_http_request_headers .*is async"):
-        describe()
+    cls = type("Waits", (bases[HttpContext],), {"on_http_request_headers": wait, "on_http_response_body": wait})
+    expected = {"proxy_on_request_headers", "proxy_on_request_body", "proxy_on_request_trailers"}
+    expected |= {"proxy_on_response_body", "proxy_on_response_trailers"}
+    assert set(_callbacks.overridden()) == ALWAYS | expected
     del cls
+
+
+def test_a_generator_is_no_callback(bases: Bases) -> None:
+    """A callback that is a generator would never run, so it is an error; so is an asynchronous one of the VM."""
+
+    def produce(*_: object) -> Any:
+        yield
+
+    async def wait(*_: object) -> None: ...
+
+    for base, method, function in ((HttpContext, "on_http_request_headers", produce), (VMContext, "on_vm_start", wait)):
+        cls = type("Odd", (bases[base],), {method: function})
+        with pytest.raises(TypeError, match=rf"Odd\.{method} .*is (a generator|async)"):
+            describe()
+        del cls
+        gc.collect()

@@ -1,0 +1,463 @@
+"""Callbacks that are coroutines: what the proxy hears while they wait, and what happens to the message meanwhile.
+
+A stream's callback that waits answers PAUSE, and the stream goes on when its coroutine has ended. Until then the
+callbacks that follow in the same direction come to the coroutine's task, which takes the place of the class's methods
+on this one context: more of a body for instance, if that is what the coroutine waits for. What came meanwhile and the
+coroutine did not ask for, the class's own callbacks see afterwards.
+
+A body is only seen by who lets the headers go, unless the proxy is told otherwise (`HOLDS_HEADERS`). So headers leave
+when a coroutine that has them awaits the body. Reading them goes on to work, since they are kept.
+"""
+
+from __future__ import annotations
+
+from . import _abi, _errors
+from ._serialization import decode_pairs
+from ._state import contexts
+from ._tasks import Future, Task
+from .buffers import EVERYTHING
+from .exceptions import BadArgument, BodyTooLarge, HostcallError, MisuseError
+from .types import Action, LogLevel, MapType, StreamType
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine, Iterable
+    from typing import Any
+
+HOLDS_HEADERS = b"PYFILTER_ALLOW_ON_HEADERS_STOP_ITERATION"
+"""The variable of the VM's environment that says that `allow_on_headers_stop_iteration` is set for the plugin."""
+
+_STREAMS = {
+    "on_http_request_headers": StreamType.HTTP_REQUEST,
+    "on_http_request_body": StreamType.HTTP_REQUEST,
+    "on_http_request_trailers": StreamType.HTTP_REQUEST,
+    "on_http_response_headers": StreamType.HTTP_RESPONSE,
+    "on_http_response_body": StreamType.HTTP_RESPONSE,
+    "on_http_response_trailers": StreamType.HTTP_RESPONSE,
+    "on_new_connection": StreamType.DOWNSTREAM,
+    "on_downstream_data": StreamType.DOWNSTREAM,
+    "on_upstream_data": StreamType.UPSTREAM,
+}
+"""The callbacks whose stream can be held back, and which of its directions that is."""
+
+_FOLLOWING = {
+    StreamType.HTTP_REQUEST: ("on_http_request_body", "on_http_request_trailers"),
+    StreamType.HTTP_RESPONSE: ("on_http_response_body", "on_http_response_trailers"),
+    StreamType.DOWNSTREAM: ("on_downstream_data", ""),
+    StreamType.UPSTREAM: ("on_upstream_data", ""),
+}
+"""The callbacks that may come while another one of the same direction waits: for data, and for trailers."""
+
+
+def on_coroutine(context: Any, method: str, coroutine: Coroutine[Any, Any, Any], last_argument: object) -> object:
+    """A callback has returned a coroutine: run it as far as it goes. Returns the answer for the proxy.
+
+    `last_argument` is the callback's, which for headers and bodies is whether the message ends with them.
+    """
+    if not hasattr(coroutine, "send") or not hasattr(coroutine, "throw"):
+        return coroutine  # the shim refuses it
+    context = contexts.get(context.context_id, context)
+    if method in _STREAMS:
+        return CallbackTask(context, method, coroutine, bool(last_argument)).begin()
+    return _run_beside(context, method, coroutine)
+
+
+def _run_beside(context: Any, method: str, coroutine: Coroutine[Any, Any, Any]) -> object:
+    """A callback that holds nothing back: what is left of it at its first wait goes on as a task of the plugin."""
+    if method.startswith(("_on_http_call", "_on_grpc")):
+        coroutine.close()
+        raise TypeError("the callback of a call is a plain function; coroutines await http_call and grpc_call instead")
+    plugin = getattr(context, "plugin", context)
+    task = Task(plugin, coroutine, public_name(context, method))
+    _abi.host.notify_deletes()
+    if task.start_within():
+        return task.result()
+    if method == "_on_done" and plugin is context:
+        task.when_done(_abi.host.done)
+        return False
+    return None
+
+
+def public_name(context: Any, method: str) -> str:
+    """What users call a callback."""
+    if method == "_on_log":
+        if hasattr(context, "on_log"):
+            return "on_log"
+        return "on_http_stream_done" if hasattr(context, "on_http_stream_done") else "on_stream_done"
+    return _PUBLIC_NAMES.get(method, method)
+
+
+_PUBLIC_NAMES = {
+    "_on_configure": "on_plugin_start",
+    "_on_done": "on_plugin_done",
+    "_on_delete": "on_delete",
+    "_on_tick": "on_tick",
+    "_on_http_call_response": "the callback of an HTTP call",
+    "_on_grpc_receive_initial_metadata": "a callback of a gRPC stream",
+    "_on_grpc_receive": "the callback of a gRPC call",
+    "_on_grpc_receive_trailing_metadata": "a callback of a gRPC stream",
+    "_on_grpc_close": "the callback of a gRPC call",
+}
+
+
+class CallbackTask(Task["int | None"]):
+    """A callback of a stream that is a coroutine, and what it holds back."""
+
+    __slots__ = (
+        *("_answering", "_arrived", "_ended_before", "_ends", "_headers_gone", "_holding", "_method", "_reader"),
+        *("_replaces", "seen", "size", "stream_type"),
+    )
+
+    def __init__(
+        self,
+        context: Any,
+        method: str,
+        coroutine: Coroutine[Any, Any, int | None],
+        ends: bool,
+        arrived: Iterable[tuple[str, tuple[Any, ...]]] = (),
+    ) -> None:
+        super().__init__(context, coroutine, method)
+        self._heard = True
+        self.stream_type = _STREAMS[method]
+        self._method = method
+        self._arrived = list(arrived)
+        """Callbacks with what has arrived since, and the coroutine has not asked for: their names and arguments."""
+        self._ends = ends or method.endswith("_trailers") or bool(self._arrived)
+        """Whether all of the message has arrived."""
+        self.size: int | None = 0 if method.endswith("_headers") else None
+        """How many bytes of the body the proxy holds; None if it has to be asked."""
+        self.seen = 0
+        """How many of these the coroutine has been given as chunks."""
+        self._headers_gone = not method.endswith("_headers")
+        self._reader: _Reader | None = None
+        self._answering = False
+        """Whether a callback runs whose answer says how the message goes on."""
+        self._holding = False
+        """Whether the last answer was PAUSE, and nothing has let go since."""
+        self._replaces = False
+        """Whether the callbacks that follow come here."""
+        self._ended_before = context._abi_ended
+
+    # What the proxy hears
+
+    def begin(self) -> int:
+        """Run within the callback itself. Returns its answer."""
+        if self.context._abi_waiting is None:
+            self.context._abi_waiting = {}
+        self.context._abi_waiting[self.stream_type] = self
+        return self._step(self.start)
+
+    def _step(self, go_on: Callable[[], object]) -> int:
+        self._answering = True
+        try:
+            go_on()
+        finally:
+            self._answering = False
+        action = self._close() if self.done else self._wait()
+        self._holding = action == Action.PAUSE
+        if action == Action.CONTINUE:
+            self._has_left()
+        return action
+
+    def _wait(self) -> int:
+        """The answer while the coroutine waits."""
+        if not self._replaces:
+            self._take_place()
+        reader = self._reader
+        return Action.CONTINUE if reader is not None and not reader.done and reader.lets_go else Action.PAUSE
+
+    def _take_place(self) -> None:
+        self._replaces = True
+        _abi.host.notify_deletes()
+        data, trailers = _FOLLOWING[self.stream_type]
+        setattr(self.context, data, self._on_data)
+        if trailers:
+            setattr(self.context, trailers, self._on_trailers)
+
+    def _give_place(self) -> None:
+        self.context._abi_waiting.pop(self.stream_type, None)
+        if self._replaces:
+            self._replaces = False
+            for name in filter(None, _FOLLOWING[self.stream_type]):
+                delattr(self.context, name)
+
+    def _refuses_to_wait(self) -> BaseException | None:
+        if self.stream_type == StreamType.UPSTREAM:
+            return MisuseError("on_upstream_data cannot wait: proxies have no way to let it go on later")
+        return None
+
+    # What arrives while the coroutine waits
+
+    def _on_data(self, size: int, end_of_stream: bool) -> int:
+        self.size, self._ends = size, end_of_stream
+        if self._reader is None or self._reader.done:
+            self._arrived = [(_FOLLOWING[self.stream_type][0], (size, end_of_stream))]
+            return self._hold()
+        return self._step(self._reader.look)
+
+    def _on_trailers(self, num_trailers: int) -> int:
+        self._ends = True
+        self._arrived.append((_FOLLOWING[self.stream_type][1], (num_trailers,)))
+        if self._reader is None or self._reader.done:
+            return self._hold()
+        return self._step(self._reader.look)
+
+    def _hold(self) -> int:
+        self._holding = True
+        return Action.PAUSE
+
+    # The end
+
+    def _end(self) -> None:
+        super()._end()
+        if self._replaces and not self._answering:
+            if self.context._abi_over:
+                self._give_place()
+                return
+            try:
+                if self._close() == Action.CONTINUE:
+                    self._let_go()
+            except HostcallError as error:  # the stream has gone in this very callback
+                _abi.host.log(LogLevel.DEBUG, f"{self.place} has nothing to let go on: {error}")
+
+    def _let_go(self) -> None:
+        if self._holding:
+            self._holding = False
+            _abi.host.continue_stream(self.stream_type)
+        self._has_left()
+
+    def _has_left(self) -> None:
+        self._headers_gone = True
+        self.size = self.seen = 0
+
+    def _close(self) -> int:
+        """What the coroutine's end means for the message; the class's own callbacks see now what has arrived."""
+        self._give_place()
+        action = self._action()
+        while self._arrived and not self._was_ended():
+            name, arguments = self._arrived.pop(0)
+            action = self._make(name, arguments)
+            if self.stream_type in self.context._abi_waiting:
+                return action  # that callback waits in turn, and has the rest
+        return Action.PAUSE if self._was_ended() else action
+
+    def _was_ended(self) -> bool:
+        """Whether the stream has been answered or closed since the callback began."""
+        return self.context._abi_ended != self._ended_before  # type: ignore[no-any-return]
+
+    def _action(self) -> int:
+        error = self._exception
+        try:
+            if error is None:
+                return _checked(self.result())
+        except TypeError as wrong:
+            error = wrong
+        return self._failed(self._method, error)
+
+    def _failed(self, method: str, error: BaseException) -> int:
+        _errors.report(self.context, method, error)
+        return _errors.answer(self.context, method, error, self.stream_type)
+
+    def _make(self, name: str, arguments: tuple[Any, ...]) -> int:
+        """Make a callback that was put off. Returns its answer."""
+        try:
+            answer = getattr(self.context, name)(*arguments)
+            if hasattr(answer, "send"):
+                rest, self._arrived = self._arrived, []
+                return CallbackTask(self.context, name, answer, bool(arguments[-1]), rest).begin()
+            return _checked(answer)
+        except BaseException as error:  # as for every callback
+            return self._failed(name, error)
+
+    # Bodies
+
+    def read(self, reader: _Reader) -> None:
+        """Begin to read the body. Raises MisuseError if it is being read already."""
+        if self._reader is not None and not self._reader.done:
+            raise MisuseError("this body is being read already")
+        if self.size is None:
+            self.size = _abi.host.get_buffer_size(self.stream_type)
+        self._reader = reader
+        reader.look()
+        self._arrived = [callback for callback in self._arrived if callback[0].endswith("_trailers")]
+        if not reader.done and not self._answering and reader.lets_go:
+            self._let_go()
+
+    @property
+    def ends(self) -> bool:
+        """Whether all of the message has arrived."""
+        return self._ends
+
+    @property
+    def has_headers(self) -> bool:
+        """Whether the headers have not left yet, so that they can be changed."""
+        return not self._headers_gone
+
+    def give_up_length(self) -> None:
+        """Remove the header content-length, if it can be: the length will not be known when the headers leave."""
+        if self.has_headers:
+            _abi.host.remove_header_map_value(_headers_of(self.stream_type), "content-length")
+
+    def keep_headers(self) -> None:
+        """The headers will leave before the body is there: keep a copy, since they can be read no more then."""
+        map_type = _headers_of(self.stream_type)
+        headers = decode_pairs(_abi.host.get_header_map_pairs(map_type))
+        self.context._abi_headers = {**(self.context._abi_headers or {}), map_type: headers}
+
+    def holds_headers(self) -> bool:
+        """Whether the proxy shows a body whose headers are held back."""
+        plugin = self.context.plugin
+        if plugin._abi_holds_headers is None:
+            variables = dict(entry.partition(b"=")[::2] for entry in _abi.host.environ())
+            plugin._abi_holds_headers = variables.get(HOLDS_HEADERS, b"").lower() in (b"1", b"true")
+        return plugin._abi_holds_headers  # type: ignore[no-any-return]
+
+
+def _checked(answer: object) -> int:
+    """An answer as an Action. Raises TypeError for what is none."""
+    if answer is None:
+        return Action.CONTINUE
+    if type(answer) is bool or answer not in (Action.CONTINUE, Action.PAUSE):
+        raise TypeError(f"the callback returned {answer!r}, not an Action or None")
+    return answer  # type: ignore[return-value]  # it is 0 or 1
+
+
+def _headers_of(stream_type: int) -> int:
+    return MapType.HTTP_RESPONSE_HEADERS if stream_type == StreamType.HTTP_RESPONSE else MapType.HTTP_REQUEST_HEADERS
+
+
+class _Reader(Future["Any"]):
+    """Somebody waits for more of a body."""
+
+    __slots__ = ("_task", "lets_go")
+
+    def __init__(self, task: CallbackTask) -> None:
+        super().__init__()
+        self._task = task
+        self.lets_go = False
+        """Whether what is held must leave, so that more comes."""
+
+    def look(self) -> None:
+        """See whether what has arrived is enough."""
+        raise NotImplementedError
+
+
+class WholeBody(_Reader):
+    """Somebody waits for a whole body of at most so many bytes."""
+
+    __slots__ = ("_max_bytes",)
+
+    def __init__(self, task: CallbackTask, max_bytes: int) -> None:
+        super().__init__(task)
+        self._max_bytes = max_bytes
+
+    def look(self) -> None:
+        """The body is there when all of the message is. What is too large is not waited for."""
+        task = self._task
+        size = task.size or self._announced()
+        self.lets_go = False
+        if size > self._max_bytes:
+            what = "response" if task.stream_type == StreamType.HTTP_RESPONSE else "request"
+            self.set_exception(BodyTooLarge(what, self._max_bytes, size))
+        elif task.ends:
+            self.set_result(_abi.host.get_buffer_bytes(task.stream_type, 0, EVERYTHING) if task.size else b"")
+        elif task.has_headers and not task.holds_headers():
+            self.lets_go = True
+            task.keep_headers()
+            task.give_up_length()
+
+    def _announced(self) -> int:
+        """The size that the headers give; 0 if they do not, or are gone."""
+        if not self._task.has_headers or self._task.ends:
+            return 0
+        length = _abi.host.get_header_map_value(_headers_of(self._task.stream_type), "content-length") or ""
+        return int(length) if length.isascii() and length.isdecimal() and len(length) <= _MOST_DIGITS else 0
+
+
+_MOST_DIGITS = 18
+
+
+class Chunk:
+    """A part of a body, as it has come. It leaves, as it is or replaced, when the next one is awaited."""
+
+    __slots__ = ("_start", "_stop", "_task", "data")
+
+    def __init__(self, task: CallbackTask, start: int, stop: int) -> None:
+        self._task = task
+        self._start = start
+        self._stop = stop
+        self.data: bytes = _abi.host.get_buffer_bytes(task.stream_type, start, stop - start)
+        """The bytes that have come."""
+
+    def replace(self, data: str | bytes) -> None:
+        """Let these bytes go on in the chunk's place; b"" for none (`proxy_set_buffer_bytes`)."""
+        new = data if isinstance(data, bytes) else data.encode("utf-8", "surrogateescape")
+        task = self._task
+        held = _abi.host.get_buffer_bytes(task.stream_type, 0, EVERYTHING)
+        _abi.host.set_buffer_bytes(task.stream_type, 0, EVERYTHING, held[: self._start] + new + held[self._stop :])
+        grown = len(new) - (self._stop - self._start)
+        self._stop += grown
+        self.data = new
+        task.seen += grown
+        task.size = (task.size or 0) + grown
+
+    def __bytes__(self) -> bytes:
+        return self.data
+
+    def __len__(self) -> int:
+        return len(self.data)
+
+
+class NextChunk(_Reader):
+    """Somebody waits for the next part of a body; None is the end of it."""
+
+    __slots__ = ()
+
+    def look(self) -> None:
+        """What has come since the last part, if anything."""
+        task = self._task
+        size = task.size or 0
+        if task.has_headers:
+            task.give_up_length()
+        if size > task.seen:
+            chunk = Chunk(task, task.seen, size)
+            task.seen = size
+            self.set_result(chunk)
+        elif task.ends:
+            self.set_result(None)
+        else:
+            self.lets_go = not task.has_headers or not task.holds_headers()
+            if self.lets_go and task.has_headers:
+                task.keep_headers()
+
+
+def task_of(stream_type: StreamType) -> CallbackTask:
+    """The coroutine that has the message of the effective context. Raises MisuseError if there is none."""
+    context = contexts.get(_abi.host.get_effective_context())
+    task: CallbackTask | None = (getattr(context, "_abi_waiting", None) or {}).get(stream_type)
+    if task is None:
+        direction = "response" if stream_type == StreamType.HTTP_RESPONSE else "request"
+        raise MisuseError(
+            f"a body can be awaited in `async def on_http_{direction}_headers`, `…_body` and `…_trailers`, and in "
+            "coroutines that these await"
+        )
+    return task
+
+
+def change_body(stream_type: StreamType, start: int, size: int, data: str | bytes) -> None:
+    """Change the body that the proxy holds, and its length in the headers if they are held, too."""
+    try:
+        _abi.host.set_buffer_bytes(stream_type, start, size, data)
+    except BadArgument:
+        raise MisuseError(
+            "there is no body here that could be changed: it is not held back by this callback, or the message has none, "
+            "and a proxy adds none"
+        ) from None
+    context = contexts.get(_abi.host.get_effective_context())
+    task = (getattr(context, "_abi_waiting", None) or {}).get(stream_type)
+    if task is not None and task.has_headers:
+        new_size = _abi.host.get_buffer_size(stream_type)
+        task.size = new_size
+        name = _headers_of(stream_type)
+        if _abi.host.get_header_map_value(name, "content-length") is not None:
+            _abi.host.replace_header_map_value(name, "content-length", str(new_size))
