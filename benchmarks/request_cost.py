@@ -1,14 +1,19 @@
 """What a filter costs: the CPU time that Envoy spends per request, above the same Envoy without a filter.
 
-    python benchmarks/request_cost.py [--ours MODULE] [--rounds N] [--seconds S] [--connections N] [--json FILE]
+    python benchmarks/request_cost.py [--job headers|call] [--ours MODULE]… [--rounds N] [--seconds S]
+                                      [--connections N] [--json FILE]
 
-All variants do the same: read `:path`, add the request header `x-bench-path` with it and the response header
-`x-bench: yes`; this is checked before anything is measured. They are
+All variants do the same job; this is checked before anything is measured.
+
+    headers  read `:path`, add the request header `x-bench-path` with it and the response header `x-bench: yes`
+    call     ask a service, which another Envoy is, and add the request header `x-bench-status` with what it answers
+
+The variants are
 
     none   no filter
     wat    `three_headers.wat`, written by hand: the floor, which is what Envoy and its ABI themselves cost
-    go     `go_three_headers/`, the Go SDK's, built here with the installed Go
-    ours   the module given with --ours
+    go     `go_three_headers/` or `go_http_call/`, the Go SDK's, built here with the installed Go
+    NAME   the modules given with --ours, by the names of their files
 
 One Envoy per variant, with one worker, runs from beginning to end; in every round each is loaded for some seconds over
 kept-alive connections, in an order that changes by round. The time is the process's own CPU time (user and system),
@@ -55,7 +60,8 @@ from pywasmfilter_compiler.envoy.process import EnvoyProcess
 from wasmtime import wat2wasm
 
 HERE: Final = Path(__file__).parent
-ORDER: Final = ("none", "wat", "go", "ours")
+GO: Final = {"headers": "go_three_headers", "call": "go_http_call"}
+SERVICE: Final = "service"
 WARM_UP: Final = 1.0  # seconds of load that are not measured, for V8's optimizing compiler
 
 
@@ -92,11 +98,16 @@ def main() -> None:
     options = arguments()
     missing: dict[str, str] = {}
     with tempfile.TemporaryDirectory() as directory, ExitStack() as stack:
-        modules = build_modules(Path(directory), options.ours, missing)
+        modules = build_modules(Path(directory), options.job, options.ours, missing)
         upstream = stack.enter_context(EchoServer())
-        variants = [start(stack, name, modules[name], upstream) for name in ORDER if name in modules]
+        service = stack.enter_context(EnvoyProcess(bootstrap([http_listener([], [direct_response(200, "ok")])])))
+        clusters = [
+            cluster(UPSTREAM, "127.0.0.1", upstream.port),
+            cluster(SERVICE, "127.0.0.1", service.listener_port(LISTENER)),
+        ]
+        variants = [start(stack, name, module, clusters) for name, module in modules.items()]
         for variant in variants:
-            check(variant)
+            check(variant, options.job)
             load(variant.port, WARM_UP, options.connections)
         for number in range(options.rounds):
             turn = number % len(variants)
@@ -114,7 +125,10 @@ def main() -> None:
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="CPU time per request that a filter adds to Envoy.")
-    parser.add_argument("--ours", type=Path, metavar="MODULE", help="a .wasm built by pyfilter that does the same")
+    parser.add_argument("--job", choices=GO, default="headers", help="what the filters do (default headers)")
+    parser.add_argument(
+        "--ours", type=Path, metavar="MODULE", action="append", default=[], help="a .wasm that does the same job"
+    )
     parser.add_argument("--rounds", type=int, default=9, help="times that every variant is measured (default 9)")
     parser.add_argument("--seconds", type=float, default=2.0, help="of load per measurement (default 2)")
     parser.add_argument("--connections", type=int, default=4, help="kept alive by the load (default 4)")
@@ -122,27 +136,28 @@ def arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def build_modules(directory: Path, ours: Path | None, missing: dict[str, str]) -> dict[str, Path | None]:
+def build_modules(directory: Path, job: str, ours: list[Path], missing: dict[str, str]) -> dict[str, Path | None]:
     """The module of each variant that can run; `missing` is given the reason for each of the others."""
-    wat = directory / "wat.wasm"
-    wat.write_bytes(wat2wasm((HERE / "three_headers.wat").read_text(encoding="utf-8")))
-    modules: dict[str, Path | None] = {"none": None, "wat": wat}
+    modules: dict[str, Path | None] = {"none": None}
+    if job == "headers":
+        wat = directory / "wat.wasm"
+        wat.write_bytes(wat2wasm((HERE / "three_headers.wat").read_text(encoding="utf-8")))
+        modules["wat"] = wat
     go = directory / "go.wasm"
-    reason = build_go(go)
+    reason = build_go(HERE / GO[job], go)
     if reason is None:
         modules["go"] = go
     else:
         missing["go"] = reason
-    if ours is None:
-        missing["ours"] = "no --ours MODULE given"
-    elif not ours.is_file():
-        missing["ours"] = f"{ours} does not exist"
-    else:
-        modules["ours"] = ours
+    for module in ours:
+        if module.is_file():
+            modules[module.stem] = module
+        else:
+            missing[module.stem] = f"{module} does not exist"
     return modules
 
 
-def build_go(output: Path) -> str | None:
+def build_go(folder: Path, output: Path) -> str | None:
     """Build the Go filter; the reason why not, if it does not build."""
     go = shutil.which("go")
     if go is None:
@@ -150,29 +165,30 @@ def build_go(output: Path) -> str | None:
     environment = os.environ | {"GOOS": "wasip1", "GOARCH": "wasm"}
     command = [go, "build", "-buildmode=c-shared", "-o", str(output), "."]
     done = subprocess.run(  # noqa: S603  # our own source, the user's Go
-        command, cwd=HERE / "go_three_headers", env=environment, capture_output=True, text=True, check=False
+        command, cwd=folder, env=environment, capture_output=True, text=True, check=False
     )
     return None if done.returncode == 0 else f"`go build` failed: {done.stderr.strip()[-500:]}"
 
 
-def start(stack: ExitStack, name: str, module: Path | None, upstream: EchoServer) -> Variant:
+def start(stack: ExitStack, name: str, module: Path | None, clusters: list[dict[str, Any]]) -> Variant:
     """Requests are answered by Envoy itself, for less noise; those to /echo, used by `check`, by the upstream."""
     plugins = [] if module is None else [WasmPlugin(module, name=name)]
     routes = [route_to(UPSTREAM, prefix="/echo"), direct_response(200, "ok")]
-    config = bootstrap([http_listener(plugins, routes)], [cluster(UPSTREAM, "127.0.0.1", upstream.port)])
+    config = bootstrap([http_listener(plugins, routes)], clusters)
     envoy = stack.enter_context(EnvoyProcess(config, concurrency=1))
     size = 0 if module is None else module.stat().st_size
     return Variant(name, envoy, envoy.listener_port(LISTENER), size)
 
 
-def check(variant: Variant) -> None:
+def check(variant: Variant, job: str) -> None:
     """A variant that does not do the work must not be measured."""
     with closing(HTTPConnection("127.0.0.1", variant.port, timeout=30)) as connection:
         connection.request("GET", "/echo?a=b")
         response = connection.getresponse()
-        did = (dict(json.load(response)["headers"]).get("x-bench-path"), response.getheader("x-bench"))
-    expected = (None, None) if variant.name == "none" else ("/echo?a=b", "yes")
-    if did != expected:
+        headers = dict(json.load(response)["headers"])
+        did = (headers.get("x-bench-path"), response.getheader("x-bench"), headers.get("x-bench-status"))
+    expected = {"headers": ("/echo?a=b", "yes", None), "call": (None, None, "200")}[job]
+    if did != ((None, None, None) if variant.name == "none" else expected):
         sys.exit(f"{variant.name} set {did}, expected {expected}; Envoy's log:\n{variant.envoy.log_text}")
 
 
@@ -274,6 +290,7 @@ def describe(options: argparse.Namespace, variant: Variant) -> dict[str, Any]:
         "cpu": models[0] if models else platform.machine(),
         "load": "wrk" if shutil.which("wrk") else "threads",
         "load_average": os.getloadavg()[0],
+        "job": options.job,
         "rounds": options.rounds,
         "seconds": options.seconds,
         "connections": options.connections,
@@ -282,16 +299,16 @@ def describe(options: argparse.Namespace, variant: Variant) -> dict[str, Any]:
 
 def print_table(rows: list[Row], missing: dict[str, str], machine: dict[str, Any]) -> None:
     print("; ".join(f"{key}: {value}" for key, value in machine.items()))
-    print(f"{'':6}{'module':>12}{'requests/s':>12}{'CPU us':>9}{'added us':>10}{'lowest':>9}{'highest':>9}", end="")
+    print(f"{'':14}{'module':>12}{'requests/s':>12}{'CPU us':>9}{'added us':>10}{'lowest':>9}{'highest':>9}", end="")
     print(f"{'to wat':>8}{'to go':>8}")
     for row in rows:
         size = "-" if not row.module_bytes else f"{row.module_bytes:,} B"
-        print(f"{row.name:6}{size:>12}{row.requests_per_second:12,.0f}{row.cpu_us:9.2f}{row.added_us:10.2f}", end="")
+        print(f"{row.name:14}{size:>12}{row.requests_per_second:12,.0f}{row.cpu_us:9.2f}{row.added_us:10.2f}", end="")
         print(f"{row.added_us_low:9.2f}{row.added_us_high:9.2f}", end="")
         ratios = [row.added_to_wat, row.added_to_go]
         print("".join(f"{'-' if value is None else f'{value:.2f}x':>8}" for value in ratios))
     for name, reason in missing.items():
-        print(f"{name:6}missing: {reason}")
+        print(f"{name:14}missing: {reason}")
 
 
 if __name__ == "__main__":

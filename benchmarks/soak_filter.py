@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 
 from pywasmfilter import Action, HttpContext, http_filter, memory
@@ -26,7 +27,9 @@ class Soak(HttpContext):
             return self.send_http_response(200, headers=[("x-answered", "yes")], body=b"answer" * 100)
         if self.path == "/cycle":
             self.node = Node(self)
-        if self.path == "/statistics":
+        if self.path == "/collected":
+            gc.collect()
+        if self.path in ("/statistics", "/collected"):
             return self.send_http_response(200, body=json.dumps(vars(memory.statistics())))
         return None
 

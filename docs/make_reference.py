@@ -55,8 +55,10 @@ CHAPTERS = (
     Chapter("metrics.md", "Metrics", ("metrics",), r"define_\w+_metric"),
     Chapter("properties.md", "Properties", ("properties",)),
     Chapter("foreign-functions.md", "Foreign functions", ("foreign_functions",)),
+    Chapter("rules.md", "Rules", ("rules",)),
     Chapter("logging.md", "Logging", ("log",)),
     Chapter("types-and-exceptions.md", "Types and exceptions", ("types", "exceptions")),
+    Chapter("configuration.md", "Typed configuration", ("config",)),
     Chapter("registration.md", "Decorators and registration", ("decorators", "registry")),
     Chapter(
         "testing.md",
@@ -77,7 +79,7 @@ CHAPTERS = (
         ),
     ),
 )
-BESIDE_THE_DOOR = {"registry.register_plugin", "registry.register_vm", "testing.strategies"}
+BESIDE_THE_DOOR = {"config.decoder", "registry.register_plugin", "registry.register_vm", "testing.strategies"}
 BETWEEN_MODULES = {
     "Proxy": "failures shared check_failure number post drain",
     "Plugin": "__init__ callback later set_tick_period property finish new_request_id",
@@ -392,7 +394,7 @@ class Reference:
             return None
         cls = member.module.members.get(member.value.function.name)
         getter = cls.members.get("__get__") if isinstance(cls, griffe.Class) else None
-        if not isinstance(getter, griffe.Function):
+        if not isinstance(getter, griffe.Function) or not member.value.arguments:
             return None
         path = str(member.value.arguments[0]).strip("'\"")
         return str(getter.returns), f"`{path}`. {one_line(member)}".rstrip(". ") + ("." if member.docstring else "")

@@ -60,17 +60,24 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from . import memory
     from .cache import Cache, LocalCache, cached
     from .rate_limit import SharedTokenBucket, TokenBucket
+    from .rules import HeaderMatch, Match, Rule, Ruleset
     from .schedule import every, on_queue
 
 _LAZY: dict[str, str] = {
     "Cache": "cache",
+    "HeaderMatch": "rules",
     "LocalCache": "cache",
+    "Match": "rules",
+    "Rule": "rules",
+    "Ruleset": "rules",
     "SharedTokenBucket": "rate_limit",
     "TokenBucket": "rate_limit",
     "cached": "cache",
     "every": "schedule",
+    "memory": "memory",
     "on_queue": "schedule",
 }
 """What only some filters need → the module of this package that has it, which is imported when it is first asked for.
@@ -84,7 +91,8 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module  # noqa: PLC0415  # only filters that come here carry it
 
-    return getattr(import_module(f".{_LAZY[name]}", __name__), name)
+    module = import_module(f".{_LAZY[name]}", __name__)
+    return module if name == _LAZY[name] else getattr(module, name)
 
 
 __all__ = [
@@ -112,6 +120,7 @@ __all__ = [
     "GrpcStatus",
     "GrpcStream",
     "HeaderMap",
+    "HeaderMatch",
     "Histogram",
     "HostcallError",
     "HttpContext",
@@ -121,6 +130,7 @@ __all__ = [
     "LocalCache",
     "LogLevel",
     "MapType",
+    "Match",
     "MetricType",
     "MisuseError",
     "NotFound",
@@ -130,6 +140,8 @@ __all__ = [
     "Property",
     "Request",
     "Response",
+    "Rule",
+    "Ruleset",
     "SerializationFailure",
     "SharedTokenBucket",
     "Status",
@@ -149,6 +161,7 @@ __all__ = [
     "hostcalls",
     "http_filter",
     "log",
+    "memory",
     "on_error",
     "on_queue",
     "plugin",

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from typing import Any, Protocol, TypeVar
 
     from .contexts import HttpContext
+    from .headers import HeaderMap
 
     R = TypeVar("R", bound="Rule")
     R_co = TypeVar("R_co", bound="Rule", covariant=True)
@@ -77,19 +78,20 @@ class HeaderMatch:
     def _condition(self, name: str) -> Condition:
         exact, prefix, regex, present = self.exact, self.prefix, self.regex, self.present
         if exact is not None:
-            return lambda facts: facts.header(name) == exact
+            return lambda facts: facts[name] == exact
         if prefix is not None:
-            return lambda facts: (facts.header(name) or "").startswith(prefix)
+            return lambda facts: (facts[name] or "").startswith(prefix)
         if regex is not None:
-            return lambda facts: _matches(regex, facts.header(name), f"header {name}")
-        return lambda facts: (facts.header(name) is not None) is present
+            return lambda facts: _matches(regex, facts[name], f"header {name}")
+        return lambda facts: (facts[name] is not None) is present
 
 
 @dataclass
 class Match:
     """Which requests are meant: those for which all holds that is given. Of a list, one item must hold.
 
-    Raises ValueError for an empty list, and for what no request can have, such as a path with a query.
+    Raises ValueError if nothing is given, for an empty list, and for what no request can have, such as a path with a
+    query.
     """
 
     host: str | list[str] | None = None
@@ -115,32 +117,41 @@ class Match:
             if getattr(self, name) in ([], {}):
                 raise ValueError(f"{name} is empty, so that nothing would match; leave it out if all should")
         self._conditions = tuple(self._build())
+        if not self._conditions:
+            raise ValueError("there is no condition; leave match out if every request is meant")
 
     def _build(self) -> Iterator[Condition]:
         """The conditions, those first that cost least."""
         if self.method is not None:
             methods = frozenset(_each("method", self.method, _method))
-            yield lambda facts: facts.method in methods
+            yield lambda facts: facts[":method"] in methods
         if self.host is not None:
             yield _host_condition(self.host)
         if self.path is not None:
             yield _path_condition(self.path)
         if (regex := self.path_regex) is not None:
-            yield lambda facts: _matches(regex, facts.path, "path")
+            yield lambda facts: _matches(regex, facts[":path"], "path")
         if self.route is not None:
             routes = frozenset(_each("route", self.route, str))
-            yield lambda facts: facts.route in routes
+            yield lambda facts: facts[":route"] in routes
         for name, value in (self.headers or {}).items():
             header = HeaderMatch(exact=value) if isinstance(value, str) else value
             yield header._condition(_header_name(name))  # noqa: SLF001  # of this module
+
+
+def _every_request() -> Match:
+    """What a rule has that says nothing: no conditions, which an empty match has more likely by mistake."""
+    match = Match.__new__(Match)
+    match._conditions = ()  # noqa: SLF001  # of this module
+    return match
 
 
 @dataclass(kw_only=True)
 class Rule:
     """The base of a filter's settings: a rule sets the fields that a subclass adds."""
 
-    match: Match | list[Match] = field(default_factory=Match)
-    """The requests that the rule is for; of a list, one must match."""
+    match: Match | list[Match] = field(default_factory=_every_request)
+    """The requests that the rule is for, all if it is left out; of a list, one must match."""
 
     enabled: bool = True
     """Whether the filter does anything with them."""
@@ -166,7 +177,7 @@ class Ruleset:
 
     @cached_property
     def _table(self) -> list[tuple[tuple[Condition, ...], Rule]]:
-        if self.default is not None and self.default.match != Match():
+        if self.default is not None and self.default.match != _every_request():
             raise ValueError("default is for the requests that no rule matches, so it has no match of its own")
         rows: list[tuple[tuple[Condition, ...], Rule]] = []
         for number, rule in enumerate(self.rules):
@@ -186,7 +197,7 @@ class Ruleset:
         request is answered 400, and the filter is off for it.
         """
         try:
-            rule = _find(self, _Facts(stream))
+            rule = _find(self, _Facts(stream.request.headers))
         except _Unclear as unclear:
             log.debug(f"answered 400, since rules cannot tell what is meant: {unclear}")
             stream.send_http_response(400, body=b"Bad Request", details="pywasmfilter_unclear_request")
@@ -215,35 +226,34 @@ class _Unclear(Exception):
     """A client wrote something that can be read in more than one way."""
 
 
-class _Facts:
-    """A request as conditions see it."""
+class _Facts(dict[str, "Any"]):
+    """What conditions see of a request: the values of its headers, None for one that is not there.
 
-    def __init__(self, stream: HttpContext) -> None:
-        self._headers = stream.request.headers
-        self._values: dict[str, str | None] = {}
+    The route is among them under a name that no header has.
+    """
 
-    @cached_property
-    def method(self) -> str:
-        return (self._headers.get(":method") or "").upper()
+    def __init__(self, headers: HeaderMap) -> None:
+        self._headers = headers
 
-    @cached_property
-    def host(self) -> str:
-        return _plain_host(self._headers.get(":authority") or "")
+    def __missing__(self, name: str) -> str | None:
+        value: str | None
+        if name == ":method":
+            value = (self._headers.get(name) or "").upper()
+        elif name == ":authority":
+            value = _plain_host(self._headers.get(name) or "")
+        elif name == ":path":
+            value = _plain_path(self._headers.get(name) or "")
+        elif name == ":route":
+            value = properties.xds.route_name
+        else:
+            value = self._header(name)
+        self[name] = value
+        return value
 
-    @cached_property
-    def path(self) -> str:
-        return _plain_path(self._headers.get(":path") or "")
-
-    @cached_property
-    def route(self) -> str | None:
-        return properties.xds.route_name
-
-    def header(self, name: str) -> str | None:
-        """All values, joined by commas; None if there is none."""
-        if name not in self._values:
-            first = self._headers.get(name)
-            self._values[name] = first if first is None else properties.request.header(name) or first
-        return self._values[name]
+    def _header(self, name: str) -> str | None:
+        first = self._headers.get(name)
+        # A look-up gives the first of several values; the property has them all.
+        return first if first is None else properties.request.header(name) or first
 
 
 _MOST_FOR_REGEX = 4096
@@ -346,8 +356,8 @@ def _host_condition(given: str | list[str]) -> Condition:
     exact = frozenset(host for host in hosts if not host.startswith("."))
     below = tuple(host for host in hosts if host.startswith("."))
     if not below:
-        return lambda facts: facts.host in exact
-    return lambda facts: facts.host in exact or facts.host.endswith(below)
+        return lambda facts: facts[":authority"] in exact
+    return lambda facts: facts[":authority"] in exact or facts[":authority"].endswith(below)
 
 
 def _host(item: str) -> str:
@@ -364,8 +374,8 @@ def _path_condition(given: str | list[str]) -> Condition:
     exact = frozenset(path.removesuffix("/*") or "/" for path in paths)
     below = tuple(path.removesuffix("*") for path in paths if path.endswith("/*"))
     if not below:
-        return lambda facts: facts.path in exact
-    return lambda facts: facts.path in exact or facts.path.startswith(below)
+        return lambda facts: facts[":path"] in exact
+    return lambda facts: facts[":path"] in exact or facts[":path"].startswith(below)
 
 
 _NEVER_IN_A_PLAIN_PATH = re.compile(r"[?#;*\\]|//|/\.{1,2}(?:/|$)|.+/$")

@@ -11,7 +11,7 @@ import marshal
 import sys
 from _frozen_importlib import ModuleSpec
 
-from .. import _abi, registry
+from .. import _LAZY, _abi, registry
 from . import codecs
 
 TYPE_CHECKING = False
@@ -228,9 +228,10 @@ def imported_names(package: str, statement: Import) -> Iterator[str]:
     parts = module.split(".")
     for end in range(1, len(parts) + 1):
         yield ".".join(parts[:end])
+    lazy = _LAZY if module == "pywasmfilter" else {}
     for name in names:
         if name != "*":
-            yield f"{module}.{name}"
+            yield f"{module}.{lazy.get(name, name)}"
 
 
 def install() -> None:

@@ -12,6 +12,7 @@ from pywasmfilter_compiler.envoy.run import serve
 from pywasmfilter_compiler.errors import ToolError
 
 from tests.e2e.client import Response, request
+from tests.e2e.scripting import INCLUDED, script
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,6 +37,11 @@ AFTER = {
     "rules": [{"match": {"headers": {"x-tag": {"prefix": "a"}}}, "tag": "after assets"}],
     "default": {"enabled": False},
 }
+MOVING = script("""
+    def on_http_request_headers(self, *_):
+        self.request.headers[":path"] = self.request.headers["x-to"]
+        foreign_functions.clear_route_cache()
+""")
 ACCESS_LOG = {
     "name": "envoy.access_loggers.stdout",
     "typed_config": {
@@ -47,13 +53,15 @@ ACCESS_LOG = {
 
 @pytest.fixture(scope="module")
 def envoy(build_filter: FilterBuilder, upstream: EchoServer) -> Iterator[EnvoyProcess]:
-    """Two listeners, the second with another plugin behind the first."""
+    """The plugin alone, with another one behind it, and behind a filter that sends requests elsewhere."""
     module = build_filter("ruled").path
+    moving = WasmPlugin(build_filter("scripted", include=INCLUDED).path, root_id="http", configuration=MOVING)
     ruled, after = (WasmPlugin(module, configuration=json.dumps(rules).encode()) for rules in (RULES, AFTER))
     routes = [route_to(UPSTREAM, prefix="/assets") | {"name": "assets"}, route_to(UPSTREAM) | {"name": "web"}]
     listeners = [
         http_listener([ruled], routes, name="one", access_logs=[ACCESS_LOG]),
         http_listener([ruled, after], routes, name="two"),
+        http_listener([moving, ruled], routes, name="moved"),
     ]
     with EnvoyProcess(bootstrap(listeners, [cluster(UPSTREAM, "127.0.0.1", upstream.port)])) as process:
         yield process
@@ -112,6 +120,14 @@ def test_what_filters_before_have_changed_counts(envoy: EnvoyProcess, path: str,
     """A rule sees the headers as they have come to its filter."""
     sent, _ = tags(request(envoy.listener_port("two"), path=path))
     assert sent == expected
+
+
+@pytest.mark.parametrize(
+    ("path", "to", "expected"), [("/", "/v1/users", "users"), ("/assets/a", "/v1/users", "assets")]
+)
+def test_what_filters_before_have_moved(envoy: EnvoyProcess, path: str, to: str, expected: str) -> None:
+    """A rule sees the path as it is by now, but the route as the proxy has chosen it when the request came in."""
+    assert tags(request(envoy.listener_port("moved"), path=path, headers=[("x-to", to)])) == (expected, expected)
 
 
 def test_mistakes_are_refused(build_filter: FilterBuilder, upstream: EchoServer) -> None:

@@ -29,7 +29,7 @@ PATIENCE = 20  # seconds
 def envoy(build_filter: FilterBuilder) -> Iterator[EnvoyProcess]:
     """The filter, in two workers."""
     plugin = WasmPlugin(build_filter("state").path, vm_id="state")
-    listener = http_listener([plugin], [direct_response(200, "direct")])
+    listener = http_listener([plugin], [direct_response(200, "direct")], name="main")
     with EnvoyProcess(bootstrap([listener]), concurrency=2) as process:
         yield process
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -79,6 +80,24 @@ def test_numbers_that_make_no_cache(make: object, message: str) -> None:
     """They are refused where the cache is made, which is when the filter is built."""
     with pytest.raises(ValueError, match=message):
         make()  # type: ignore[operator]
+
+
+LATE = """
+from pywasmfilter import HttpContext, http_filter
+
+@http_filter("late")
+class Late(HttpContext):
+    def on_http_request_headers(self, num_headers, end_of_stream):
+        from pywasmfilter import LocalCache
+        return self.send_http_response(200, body=repr(LocalCache(ttl=1)))
+"""
+
+
+@pytest.mark.parametrize("body", ["python", "wasm"])
+def test_an_import_in_a_function(tmp_path: Path, body: Body) -> None:
+    """What the package imports when it is asked for is found, too, if a function asks."""
+    (tmp_path / "filter.py").write_text(LATE, encoding="utf-8")
+    assert Host(tmp_path / "filter.py", body=body).request().text == "LocalCache(ttl=1, max_entries=1024)"
 
 
 # One worker's

@@ -22,16 +22,16 @@ ALLOWED_LATER = ("importlib", "json")
 
 # From the lowest: a file imports files of earlier lines only. `_runtime` and `testing` stand above all of them.
 LAYERS = [
-    ["types", "_abi", "_serialization", "_protobuf", "_traceback"],
+    ["types", "_abi", "_serialization", "_protobuf", "_traceback", "_plans"],
     ["exceptions", "buffers", "metrics", "_state"],
-    ["headers", "log", "shared", "foreign_functions", "_errors", "_slots"],
+    ["headers", "log", "shared", "foreign_functions", "_errors", "_slots", "config"],
     ["callouts", "properties", "rate_limit"],
     ["hostcalls", "_timers"],
     ["_tasks"],
     ["_callback_tasks", "calls", "schedule"],
     ["messages"],
     ["contexts"],
-    ["_callbacks", "cache", "memory"],
+    ["_callbacks", "cache", "memory", "rules"],
     ["registry"],
     ["decorators", "_dispatcher"],
     ["__init__"],
@@ -41,10 +41,13 @@ COMPILED = {"_shim"}  # below all of them, and in modules only
 
 # What files import that come only with filters that use them.
 OF_OPTIONAL_FILES: dict[str, tuple[str, ...]] = {
+    "_plans": ("difflib", "itertools", "re"),
     "_slots": ("_blake2", "os"),
     "cache": ("collections",),
+    "config": ("dataclasses", "re", "sys"),
     "memory": ("gc", "sys"),
     "rate_limit": ("collections",),
+    "rules": ("dataclasses", "re"),
     "schedule": ("os",),
 }
 

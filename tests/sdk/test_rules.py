@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import yaml
 from hypothesis import given, strategies as st
 
 from pywasmfilter import ConfigError, HttpContext
@@ -16,6 +17,7 @@ from pywasmfilter._state import contexts
 from pywasmfilter.config import decoder
 from pywasmfilter.rules import Match, Rule, Ruleset, _plain_path, _Unclear
 from pywasmfilter.types import MapType
+from tests.pages import DOCS, blocks
 
 from .conftest import MemoryHost
 
@@ -408,6 +410,9 @@ def test_a_plain_path_is_plain(path: str) -> None:
         ({"match": {"headers": {}}}, "rules[0].match: headers is empty"),
         ({"match": {"route": []}}, "rules[0].match: route is empty"),
         ({"match": []}, "rules[0].match is empty"),
+        ({"match": None}, "rules[0].match: expected an object or an array, got null"),
+        ({"match": {}}, "rules[0].match: there is no condition"),
+        ({"match": [{"path": "/a"}, {"host": None}]}, "rules[0].match[1]: there is no condition"),
         ({"match": {"method": "*"}}, "rules[0].match: method: '*' is no method"),
         ({"match": {"method": ["GET, PUT"]}}, "rules[0].match: method[0]: 'GET, PUT' is no method"),
         ({"match": {"headers": {":path": "/a"}}}, "rules[0].match: headers: ':path' is matched by"),
@@ -429,10 +434,8 @@ def test_mistakes(config: dict[str, Any], message: str) -> None:
 
 def test_rules_that_are_never_reached() -> None:
     """After a rule for every request there is none; the default has no conditions."""
-    matches: list[Any] = [{}, [{"path": "/a"}, {}], [{}, {"path": "/a"}]]
-    for match in matches:
-        with pytest.raises(ConfigError, match=r"rules\[1\] is never reached"):
-            decoder(Config)(json.dumps({"rules": [{"match": match}, {"match": {"path": "/b"}}]}))
+    with pytest.raises(ConfigError, match=r"rules\[1\] is never reached"):
+        decoder(Config)('{"rules": [{"name": "all"}, {"match": {"path": "/b"}}]}')
     with pytest.raises(ConfigError, match="default is for the requests that no rule matches"):
         decoder(Config)('{"default": {"match": {"path": "/a"}}}')
 
@@ -446,6 +449,18 @@ def test_a_class_that_forgets_to_check(host: MemoryHost) -> None:
             self.checked = True
 
     assert answer(host, Own(rules=[Named(match=Match(path="/a"), name="a")]), path="/a") == "a"
+
+
+def test_configurations_of_the_page() -> None:
+    """What the documentation shows is taken by the filter that it shows."""
+    page = list(blocks(DOCS / "rules.md"))
+    (code,) = (block.text for block in page if block.file_name == "filter.py")
+    namespace: dict[str, Any] = {"__name__": __name__}
+    exec(compile(code, "filter.py", "exec", dont_inherit=True), namespace)
+    configurations = [yaml.safe_load(block.text) for block in page if block.language == "yaml"]
+    assert configurations
+    for configuration in configurations:
+        assert decoder(namespace["Config"])(json.dumps(configuration)).rules
 
 
 # In both bodies

@@ -1,0 +1,92 @@
+"""The filter answers preflights, and marks responses for origins that may read them."""
+
+from __future__ import annotations
+
+import pytest
+
+from pywasmfilter.testing import Host, HttpStream, NewHost, Refused, Response
+
+APP = "https://app.example.com"
+CONFIGURATION = {"origins": [APP, "https://*.example.org"], "credentials": True, "expose": ["x-total"]}
+OWN = "access-control-allow-origin"
+
+pytestmark = pytest.mark.filter(configuration=CONFIGURATION)
+
+
+def preflight(host: Host, origin: str, method: str = "PUT") -> HttpStream:
+    headers = {"origin": origin, "access-control-request-method": method}
+    return host.request("OPTIONS", "/orders", headers=headers)
+
+
+@pytest.mark.parametrize("origin", [APP, "https://a.example.org", "https://a.b.example.org"])
+def test_a_preflight_of_an_allowed_origin(host: Host, origin: str) -> None:
+    """It is answered without the upstream, with all that the browser asks for."""
+    answer = preflight(host, origin)
+    assert (answer.status, answer.sent) == (204, None)
+    assert answer.headers[OWN] == origin
+    assert answer.headers["access-control-allow-credentials"] == "true"
+    assert "PUT" in answer.headers["access-control-allow-methods"]
+    assert answer.headers["access-control-max-age"] == "600"
+    assert "origin" in " ".join(answer.headers.get_all("vary"))
+
+
+@pytest.mark.parametrize(
+    "origin",
+    [
+        *(
+            "https://example.org",
+            "http://a.example.org",
+            "https://a.example.org:8443",
+            "https://a.example.org.evil.com",
+        ),
+        *("https://app.example.com.evil.com", "https://xapp.example.com", "null", "", "https://evil.com/.example.org"),
+    ],
+)
+def test_a_preflight_of_another_origin(host: Host, origin: str) -> None:
+    """It is answered without any permission."""
+    answer = preflight(host, origin)
+    assert answer.status == 204
+    assert not [name for name in answer.headers if name.startswith("access-control-")]
+
+
+def test_a_method_that_is_not_allowed(host: Host) -> None:
+    """A page may not send what the configuration does not list."""
+    assert OWN not in preflight(host, APP, "PURGE").headers
+
+
+def test_a_response_for_an_allowed_origin(host: Host) -> None:
+    """The page may read it; what the upstream says about CORS does not count, and caches know that origins differ."""
+    host.upstream = Response(200, {OWN: "*", "vary": "accept"}, "orders")
+    answer = host.request("GET", "/orders", headers={"origin": APP})
+    assert answer.sent is not None
+    assert answer.headers.get_all(OWN) == [APP]
+    assert answer.headers["access-control-expose-headers"] == "x-total"
+    assert ",".join(answer.headers.get_all("vary")) == "accept,origin"
+
+
+def test_a_response_for_others(host: Host) -> None:
+    """The upstream gets the request, and the browser keeps the response from the page."""
+    host.upstream = Response(200, {OWN: "*"}, "orders")
+    for headers in ({"origin": "https://evil.com"}, {}):
+        answer = host.request("GET", "/orders", headers=headers)
+        assert answer.text == "orders"
+        assert OWN not in answer.headers
+
+
+def test_an_options_request_that_is_no_preflight(host: Host) -> None:
+    """It goes to the upstream."""
+    assert host.request("OPTIONS", "/orders", headers={"origin": APP}).sent is not None
+
+
+@pytest.mark.parametrize(
+    ("configuration", "message"),
+    [
+        ({"origins": ["*"], "credentials": True}, "would let every site act as the user"),
+        ({"origins": ["app.example.com"]}, "is no origin"),
+        ({"origins": ["https://a.*.com"]}, "is no origin"),
+    ],
+)
+def test_a_configuration_that_is_refused(new_host: NewHost, configuration: object, message: str) -> None:
+    """What would be dangerous, or never match, is a mistake."""
+    with pytest.raises(Refused, match=message):
+        new_host(configuration=configuration)
