@@ -167,9 +167,12 @@ class Ruleset:
     if TYPE_CHECKING:
 
         @property
-        def default(self) -> Rule | None: ...
+        def default(self) -> Rule | None:
+            """The settings for requests that no rule matches."""
+
         @property
-        def rules(self) -> Sequence[Rule]: ...
+        def rules(self) -> Sequence[Rule]:
+            """The rules, of which the first that matches holds."""
 
     def __post_init__(self) -> None:
         """A class with a `__post_init__` of its own calls this one, or hears of mistakes at its first request only."""
@@ -256,15 +259,21 @@ class _Facts(dict[str, "Any"]):
         return first if first is None else properties.request.header(name) or first
 
 
-_MOST_FOR_REGEX = 4096
-"""Characters that a regular expression is tried on: the time of a careless one grows with their square."""
+_LONGEST = 4096
+"""Characters of what takes long to look at: a path that has to be made plain, and what a regular expression is tried
+on, since the time of a careless one grows with their square.
+"""
+
+
+def _check_length(value: str, what: str) -> None:
+    if len(value) > _LONGEST:
+        raise _Unclear(f"the {what} has {len(value)} characters, and is looked at up to {_LONGEST}")
 
 
 def _matches(regex: re.Pattern[str], value: str | None, what: str) -> bool:
     if value is None:
         return False
-    if len(value) > _MOST_FOR_REGEX:
-        raise _Unclear(f"the {what} has {len(value)} characters, and is matched up to {_MOST_FOR_REGEX}")
+    _check_length(value, what)
     return regex.fullmatch(value) is not None
 
 
@@ -279,7 +288,7 @@ def _plain_host(authority: str) -> str:
     return found[1]
 
 
-_PLAIN_PATH = re.compile(r"(?:/[\w~!$&'()*+,=:@-][\w.~!$&'()*+,=:@-]*)+|/|\*|", re.ASCII)
+_PLAIN_PATH = re.compile(r"(?:/[\w~!$&'()*+,=:@-][\w.~!$&'()*+,=:@-]*+)++|/|\*|", re.ASCII)
 """Paths that are plain as they are; the last two are those of an `OPTIONS *` and of a CONNECT."""
 
 _ESCAPE = re.compile(rb"%([0-9A-Fa-f]{2})")
@@ -297,6 +306,7 @@ def _plain_path(target: str) -> str:
     path = target.partition("?")[0]
     if _PLAIN_PATH.fullmatch(path):
         return path
+    _check_length(path, "path")
     text = _unescaped(path)
     if not text.startswith("/") or "#" in path or _CONTROL.search(text):
         raise _Unclear(f"path {path!r}")

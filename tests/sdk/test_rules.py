@@ -260,13 +260,17 @@ def test_path_regex(select: Select) -> None:
 
 
 def test_long_values_and_regular_expressions(select: Select) -> None:
-    """A regular expression is tried on 4096 characters at most; what is longer is refused, not skipped."""
+    """What takes long is done for 4096 characters at most; what is longer is refused, not skipped."""
     assert select({"path_regex": "/a*"}, path="/" + "a" * 4095) == "matches"
     assert select({"path_regex": "/a*"}, path="/" + "a" * 4096) == REFUSED
     match = {"headers": {"x-a": {"regex": "a*"}}}
     assert select(match, headers=(("x-a", "a" * 4096),)) == "matches"
     assert select(match, headers=(("x-a", "a" * 4097),)) == REFUSED
     assert select({"path": "/*"}, path="/" + "a" * 50_000) == "matches"
+    assert select({"path": "/*"}, path="/a" * 30_000) == "matches"
+    assert select({"path": "/*"}, path="/a" * 30_000 + "/") == REFUSED
+    assert select({"path": "/*"}, path="/" + "%41a" * 1023) == "matches"
+    assert select({"path": "/*"}, path="/" + "%41a" * 1024) == REFUSED
 
 
 def test_methods(select: Select) -> None:
