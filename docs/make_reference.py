@@ -51,12 +51,16 @@ CHAPTERS = (
     ),
     Chapter("host-calls.md", "Host calls", ("hostcalls",)),
     Chapter("callouts.md", "Callouts: HTTP and gRPC", ("callouts",), r"get_http_call_response_\w+"),
+    Chapter("upstreams.md", "Upstreams", ("upstreams",)),
     Chapter("shared-data-and-queues.md", "Shared data and queues", ("shared",)),
+    Chapter("caches-and-limits.md", "Caches and limits", ("cache", "rate_limit")),
+    Chapter("schedule.md", "Timers and queues", ("schedule",)),
     Chapter("metrics.md", "Metrics", ("metrics",), r"define_\w+_metric"),
     Chapter("properties.md", "Properties", ("properties",)),
     Chapter("foreign-functions.md", "Foreign functions", ("foreign_functions",)),
     Chapter("rules.md", "Rules", ("rules",)),
     Chapter("logging.md", "Logging", ("log",)),
+    Chapter("memory.md", "Memory", ("memory",)),
     Chapter("types-and-exceptions.md", "Types and exceptions", ("types", "exceptions")),
     Chapter("configuration.md", "Typed configuration", ("config",)),
     Chapter("registration.md", "Decorators and registration", ("decorators", "registry")),
@@ -87,6 +91,8 @@ BETWEEN_MODULES = {
     "HttpStream": "logged_maps",
     "TcpStream": "begin",
     "LocalResponse": "response",
+    "Upstream": "__init__ describe in_vm try_once repeats_on",
+    "UnknownCluster": "__init__",
     "_Call": "__init__ start_timer cancel",
     "Callback": "__init__",
     "HostCall": "__init__",
@@ -112,9 +118,16 @@ class Entry:
         return joined(self.door, self.name)
 
     @property
+    def heading(self) -> str:
+        """What stands above it. GitHub cannot tell `counter` from `Counter`, so the function says that it is one."""
+        members = self.definition.parent.members if self.definition.parent else {}
+        twins = {name for name in members if name.lower() == self.name} - {self.name}
+        return f"`{self.name}` (function)" if twins else f"`{self.name}`"
+
+    @property
     def anchor(self) -> str:
         """Where GitHub puts its heading."""
-        return re.sub(r"[^\w-]", "", self.name.lower())
+        return slug(self.heading)
 
 
 @dataclass
@@ -460,7 +473,7 @@ def function_parts(entry: Entry, level: str = "##") -> Iterator[str]:
     """A function: its signature as Python writes it, and its docstring."""
     function = entry.definition
     assert isinstance(function, griffe.Function)  # noqa: S101  # see the callers
-    yield f"{level} `{entry.name}`"
+    yield f"{level} {entry.heading}"
     yield code(signature(function, function.name))
     yield text_of(function)
 

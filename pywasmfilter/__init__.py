@@ -65,6 +65,7 @@ if TYPE_CHECKING:
     from .rate_limit import SharedTokenBucket, TokenBucket
     from .rules import HeaderMatch, Match, Rule, Ruleset
     from .schedule import every, on_queue
+    from .upstreams import UnknownCluster, Upstream, upstream
 
 _LAZY: dict[str, str] = {
     "Cache": "cache",
@@ -75,10 +76,13 @@ _LAZY: dict[str, str] = {
     "Ruleset": "rules",
     "SharedTokenBucket": "rate_limit",
     "TokenBucket": "rate_limit",
+    "UnknownCluster": "upstreams",
+    "Upstream": "upstreams",
     "cached": "cache",
     "every": "schedule",
     "memory": "memory",
     "on_queue": "schedule",
+    "upstream": "upstreams",
 }
 """What only some filters need → the module of this package that has it, which is imported when it is first asked for.
 
@@ -150,6 +154,8 @@ __all__ = [
     "TcpContext",
     "TokenBucket",
     "Unimplemented",
+    "UnknownCluster",
+    "Upstream",
     "VMContext",
     "cached",
     "counter",
@@ -169,5 +175,6 @@ __all__ = [
     "sleep",
     "tcp_filter",
     "timeout",
+    "upstream",
     "vm",
 ]

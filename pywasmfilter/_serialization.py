@@ -13,33 +13,35 @@ if TYPE_CHECKING:
 MOST_PAIRS = 1024
 MOST_BYTES = 1 << 20
 
-_FORBIDDEN = (b"\n", b"\r", b"\0")
-
-
 def encode_pairs(pairs: Iterable[tuple[str | bytes, str | bytes]]) -> bytes:
     """Serialize pairs. Raises ValueError for what a proxy would refuse or misread."""
     if isinstance(pairs, dict | str | bytes):
         raise TypeError(
             f"header pairs are (name, value) tuples, not a {type(pairs).__name__}; of a dict, pass .items()"
         )
-    items = [(_encode(key), _encode(value)) for key, value in pairs]
-    if len(items) > MOST_PAIRS:
-        raise ValueError(f"{len(items)} header pairs, a proxy takes {MOST_PAIRS} at most")
-    sizes = b"".join(len(key).to_bytes(4, "little") + len(value).to_bytes(4, "little") for key, value in items)
-    data = b"".join(key + b"\0" + value + b"\0" for key, value in items)
-    serialized = len(items).to_bytes(4, "little") + sizes + data
+    texts: list[bytes] = []
+    for key, value in pairs:
+        texts += (_encode(key), _encode(value))
+    count = len(texts) // 2
+    if count > MOST_PAIRS:
+        raise ValueError(f"{count} header pairs, a proxy takes {MOST_PAIRS} at most")
+    data = b"".join([text + b"\0" for text in texts])
+    if b"\n" in data or b"\r" in data or data.count(b"\0") != len(texts):
+        bad = next(text for text in texts if any(byte in text for byte in (b"\n", b"\r", b"\0")))
+        raise ValueError(f"a header must not contain a line break or NUL: {bad!r}")
+    sizes = b"".join([len(text).to_bytes(4, "little") for text in texts])
+    serialized = count.to_bytes(4, "little") + sizes + data
     if len(serialized) > MOST_BYTES:
         raise ValueError(f"header pairs of {len(serialized)} bytes, a proxy takes {MOST_BYTES} at most")
     return serialized
 
 
 def _encode(text: str | bytes) -> bytes:
-    if not isinstance(text, str | bytes):
-        raise TypeError(f"a header is str or bytes, not {text!r}")
-    data = text if isinstance(text, bytes) else text.encode("utf-8", "surrogateescape")
-    if any(byte in data for byte in _FORBIDDEN):
-        raise ValueError(f"a header must not contain a line break or NUL: {text!r}")
-    return data
+    if isinstance(text, str):
+        return text.encode("utf-8", "surrogateescape")
+    if isinstance(text, bytes):
+        return text
+    raise TypeError(f"a header is str or bytes, not {text!r}")
 
 
 def decode_pairs(data: bytes) -> list[tuple[bytes, bytes]]:

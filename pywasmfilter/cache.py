@@ -113,8 +113,8 @@ class Cache:
     A proxy never forgets a key of its shared data. So the cache has a fixed number of `slots`, and each key has its
     place in one of them. Two keys with the same place displace each other, so have several times as many slots as keys
     that matter at a time; a key never gets another one's value, and it cannot be told from outside which keys compete.
-    A key and its value have `max_bytes` together; what is larger is not kept. So the cache takes `slots` times
-    `max_bytes` of the proxy's memory at most.
+    A key and its value have `max_bytes` together; what is larger is not kept. So the cache never takes more of the
+    proxy's memory than `slots` times `max_bytes`, and a hundred bytes for each slot.
 
     Raises ValueError for numbers that make no cache. May be made at import time.
     """

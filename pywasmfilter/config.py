@@ -1,4 +1,4 @@
-"""Typed configuration: a dataclass says what JSON a plugin takes, and `decoder` what is wrong with any other.
+"""A dataclass says what JSON a plugin takes, and this what is wrong with any other.
 
     @dataclass
     class Config:

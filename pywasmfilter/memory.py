@@ -28,8 +28,8 @@ _LONGEST_REST = 63
 """So many checks in a row are left out at most."""
 
 
-class Statistics:
-    """What a VM's memory held at one moment; `vars()` makes a dict of it.
+class MemoryStatistics:
+    """What `statistics` gives: what a VM's memory held at one moment. `vars()` makes a dict of it.
 
     Under a plain Python no memory is one VM's alone: sizes are 0, and objects, blocks and collections are those of the
     whole process.
@@ -48,28 +48,28 @@ class Statistics:
         holds."""
         self.requests = requests
         """The streams, HTTP and TCP, that began in this VM so far."""
-        self.streams = sum(not hasattr(context, "_abi_new_stream") for context in contexts.values())
+        self.streams: int = sum(not hasattr(context, "_abi_new_stream") for context in contexts.values())
         """The streams that the proxy has not forgotten yet."""
-        self.objects = len(gc.get_objects())
+        self.objects: int = len(gc.get_objects())
         """The objects that a garbage collection looks at: those that can hold others and were made since the build."""
-        self.collections = sum(kind["collections"] for kind in gc.get_stats()) - _abi.collections_of_build
+        self.collections: int = sum(kind["collections"] for kind in gc.get_stats()) - _abi.collections_of_build
         """The garbage collections in this VM so far, most of which look at a part of the objects only."""
 
     def __repr__(self) -> str:
-        return f"Statistics({', '.join(f'{name}={value}' for name, value in vars(self).items())})"
+        return f"MemoryStatistics({', '.join(f'{name}={value}' for name, value in vars(self).items())})"
 
 
-def statistics() -> Statistics:
+def statistics() -> MemoryStatistics:
     """What the VM's memory holds now. Allowed everywhere.
 
     All blocks and objects are counted one by one, about a millisecond for 100,000 of them: not for each request.
     """
     memory_bytes, max_bytes, used_bytes, blocks, requests = _abi.host.get_memory()
-    return Statistics(memory_bytes, max_bytes, used_bytes, blocks or sys.getallocatedblocks(), requests)
+    return MemoryStatistics(memory_bytes, max_bytes, used_bytes, blocks or sys.getallocatedblocks(), requests)
 
 
-class Guard:
-    """Watches the memory of a VM; see `guard`."""
+class MemoryGuard:
+    """What `guard` gives: it watches the memory of a VM."""
 
     def __init__(self, plugin: PluginContext, soft_limit_bytes: int, interval: float, *, publish: bool) -> None:
         self.soft_limit_bytes = soft_limit_bytes
@@ -115,13 +115,15 @@ class Guard:
         )
 
 
-def guard(plugin: PluginContext, *, soft_limit_bytes: int, interval: float = 10.0, publish: bool = False) -> Guard:
+def guard(
+    plugin: PluginContext, *, soft_limit_bytes: int, interval: float = 10.0, publish: bool = False
+) -> MemoryGuard:
     """Watch the memory of the plugin's VM from now on; usually called in `on_plugin_start`.
 
     Every `interval` seconds, 1 or more, it is looked at, on a tick: between the callbacks of streams. If more than
-    `soft_limit_bytes` bytes are in use then (`Statistics.used_bytes`), garbage is collected, and a line in the log says
-    what came of it: at level warn if the limit is still exceeded, else at level info. As long as collections free
-    little, they become rarer, down to one in 64 intervals.
+    `soft_limit_bytes` bytes are in use then (`used_bytes` of the statistics), garbage is collected, and a line in the
+    log says what came of it: at level warn if the limit is still exceeded, else at level info. As long as collections
+    free little, they become rarer, down to one in 64 intervals.
 
     With `publish`, gauges have the sums over all VMs that publish: `pywasmfilter_memory_bytes`,
     `pywasmfilter_memory_used_bytes`, and `pywasmfilter_memory_vms`, how many those are. The proxy then tells the filter
@@ -138,10 +140,10 @@ def guard(plugin: PluginContext, *, soft_limit_bytes: int, interval: float = 10.
     if not interval >= 1:
         raise ValueError(f"an interval is 1 second or more, not {interval!r}")
     vm: Any = plugin.vm
-    before: Guard | None = getattr(vm, "_abi_memory_guard", None)
+    before: MemoryGuard | None = getattr(vm, "_abi_memory_guard", None)
     if before is not None:
         before.stop()
-    made = vm._abi_memory_guard = Guard(plugin, soft_limit_bytes, interval, publish=publish)  # noqa: SLF001
+    made = vm._abi_memory_guard = MemoryGuard(plugin, soft_limit_bytes, interval, publish=publish)  # noqa: SLF001
     return made
 
 

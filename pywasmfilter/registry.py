@@ -10,8 +10,14 @@ from . import _abi, _callbacks
 from ._errors import check_policy
 from .contexts import PluginContext, VMContext
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
 plugins: dict[str, type[PluginContext]] = {}
 vm_context: type[VMContext] = VMContext
+upstreams: dict[str, Any] = {}
+"""The services that the filter calls by name, as `upstreams.Upstream`."""
 
 
 def register_plugin(name: str, plugin_context: type[PluginContext]) -> None:
@@ -45,8 +51,21 @@ def register_vm(context: type[VMContext]) -> None:
     vm_context = context
 
 
+def register_upstream(upstream: Any) -> None:
+    """Make an upstream known. Raises ValueError for one that would be mistaken for another.
+
+    The same one may be defined again, by filters that are built together for instance.
+    """
+    for other in upstreams.values():
+        if other.name == upstream.name and other.describe() != upstream.describe():
+            raise ValueError(f"upstream {upstream.name!r} is defined twice: as {other!r} and {upstream!r}")
+        if other.name != upstream.name and other.variable == upstream.variable:
+            raise ValueError(f"upstreams {other.name!r} and {upstream.name!r} share the variable {other.variable}")
+    upstreams[upstream.name] = upstream
+
+
 def describe() -> dict[str, object]:
-    """What the compiler needs to know: the plugins' names and the ABI callbacks to export.
+    """What the compiler needs to know: the plugins' names, the ABI callbacks to export, and the upstreams to call.
 
     Raises TypeError for a class whose callbacks can never be made as they are written.
     """
@@ -55,4 +74,5 @@ def describe() -> dict[str, object]:
     _callbacks.notifies_deletes = _callbacks.some_on_delete()
     if _callbacks.notifies_deletes:
         _abi.host.notify_deletes()
-    return {"plugins": sorted(plugins), "callbacks": callbacks}
+    called = [upstream.describe() for _, upstream in sorted(upstreams.items())]
+    return {"plugins": sorted(plugins), "callbacks": callbacks, "upstreams": called}

@@ -1,14 +1,14 @@
 /* How much of the VM's memory is in use.
  *
- * The C library keeps no count of what it gives out, and Python inside a module takes all its memory from there, object
- * by object. So the heap is walked from one end to the other, block by block, as its allocator (dlmalloc) has laid it out:
+ * The C library keeps no count of what it gives out, and Python inside a module takes all its memory from there, object by
+ * object. So the heap is walked from one end to the other, block by block, as its allocator (dlmalloc) has laid it out:
  *
- *     | … | head | the block's memory …      | head | …
- *            └─ size of the block | 2 if it is in use | 1 if the one before it is in use
+ *     … | size of the one before | head | the block's memory … | size … | head | …
  *
- * A block begins 8 bytes after a multiple of 16, and its size, head included, is a multiple of 16. The heap has segments
- * of whole pages. At the end of one that others follow is a head without a size. A page that is not the heap's is all zeros:
- * one that componentize-py's adapter for WASI took while the image was made, and that nothing uses any more.
+ * A head has the size of its block, from one head to the next, and in the bits that are free since sizes are multiples of
+ * 16: 1 if the block before it is in use, 2 if it is itself. Blocks begin 8 bytes after a multiple of 16. The heap has
+ * segments of whole pages; where another one follows, a head without a size says that this one is over. A page that is not
+ * the heap's is all zeros: componentize-py's adapter for WASI took it while the image was made, and is not used any more.
  */
 #include "shim.h"
 

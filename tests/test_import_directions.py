@@ -28,6 +28,7 @@ DIRECTIONS: dict[str, set[str]] = {
     "wasi": {"component", "errors"},
     "snapshot": {"hosts", "sources", "errors"},
     "module_writer": {"wasm", "errors"},
+    "upstreams": {"wasm"},
     "parts": {"linker"},
     "runtime_image": {
         "componentize",
@@ -49,18 +50,29 @@ DIRECTIONS: dict[str, set[str]] = {
         "settings",
         "hosts",
         "sources",
+        "upstreams",
         "wasm",
         "errors",
     },
     # What stands beside them.
     "hosts": {"wasm", "errors"},
-    "module_report": {"hosts", "wasm", "errors"},
+    "module_report": {"hosts", "upstreams", "wasm", "errors"},
     "recorder": {"hosts", "wasm", "errors"},
     "recording": {"recorder", "module_report", "errors"},
     "settings": {"hosts", "errors"},
-    "envoy": {"errors"},
+    "envoy": {"upstreams", "errors"},
     # The command, and the door of the library.
-    "cli": {"pipeline", "settings", "hosts", "module_report", "recording", "runtime_image", "envoy", "errors"},
+    "cli": {
+        "pipeline",
+        "settings",
+        "hosts",
+        "module_report",
+        "recording",
+        "runtime_image",
+        "envoy",
+        "upstreams",
+        "errors",
+    },
     "__init__": {"pipeline", "module_report", "errors"},
 }
 FILES = sorted(path.relative_to(COMPILER) for path in COMPILER.rglob("*.py"))

@@ -56,7 +56,8 @@ def page_and_heading(name: str) -> tuple[str, str]:
     host_call = re.search(rf"^\| \[`{name.rpartition('.')[2]}`\]\((.*?)#", PAGES["README.md"], re.MULTILINE)
     if host_call:
         return PAGES[host_call.group(1)], ""
-    (page,) = (text for file, text in PAGES.items() if file != "testing.md" and f"\n## `{name}`\n" in text)
+    heading = re.compile(rf"\n## `{re.escape(name)}`( \(function\))?\n")
+    (page,) = (text for file, text in PAGES.items() if file != "testing.md" and heading.search(text))
     return page, name
 
 
@@ -68,7 +69,7 @@ def test_every_public_name_is_described(name: str) -> None:
         assert f"| `{name}` | [`{type(value).__name__}`](#" in PAGES[f"{name.partition('.')[0]}.md"]
         return
     page, heading = page_and_heading(name)
-    assert not heading or f"\n## `{heading}`\n" in page
+    assert not heading or re.search(rf"\n## `{re.escape(heading)}`( \(function\))?\n", page)
     if not (inspect.isclass(value) or inspect.isroutine(value)):
         assert re.search(rf"\n## `{heading}`\n\n```python\n\w+(:| =) .+\n```\n\n[^#-]", page)
         return

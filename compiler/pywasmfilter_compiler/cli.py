@@ -101,6 +101,8 @@ def build(paths: tuple[Path, ...], as_json: bool, **options: Any) -> None:
     click.echo(f"{result.path}  {_megabytes(result.size)}  {result.seconds:.2f} s")
     click.echo(f"  plugins    {', '.join(result.plugins)}")
     click.echo(f"  callbacks  {', '.join(name for name in result.exports if name.startswith('proxy_on_'))}")
+    for number, upstream in enumerate(result.upstreams):
+        click.echo(f"  {'' if number else 'upstreams':9}  {upstream}")
     click.echo(f"  sha256     {result.sha256}")
 
 
@@ -162,7 +164,14 @@ def _recording_path(_ctx: click.Context, _param: click.Parameter, value: Path | 
 @_PATHS
 @click.option("--request", "request_path", metavar="URL_PATH", help="Send one GET request, show the response, and end.")
 @click.option("--port", type=click.IntRange(0, 65535), help="Port of the proxy; 0 for any free one. [10000]")
-@click.option("--upstream", metavar="URL", help="Where requests go; by default a server that echoes them.")
+@click.option(
+    "--upstream",
+    "upstreams",
+    metavar="[NAME=]URL",
+    multiple=True,
+    help="Where requests go; by default a server that echoes them. With NAME, where the filter's calls to its upstream "
+    "NAME go; by default its own URL. May be repeated.",
+)
 @_PLUGIN
 @_CONFIG
 @_VM_CONFIG
@@ -199,8 +208,10 @@ def run(paths: tuple[Path, ...], request_path: str | None, **options: Any) -> No
         if number := getattr(signal, name, None):  # not every system has both
             signal.signal(number, _exit_on_signal)
     _check_configuration(paths, options)
+    options["upstream"], named = _upstream_urls(options.pop("upstreams"))
     with tempfile.TemporaryDirectory(prefix="pyfilter-") as folder, ExitStack() as stack:
         module, take = _module(paths, options, Path(folder)), None
+        options["clusters"] = _clusters(module, named, options)
         if options["record"] is not None:
             module, take = stack.enter_context(_recorded(module, options["record"], Path(folder)))
         with _served(module, request_path, options, take) as server:
@@ -237,6 +248,29 @@ def _module(paths: tuple[Path, ...], options: dict[str, Any], folder: Path) -> P
     return modules[0] if modules else _build(paths, {"output": folder / "filter.wasm", **of_build}).path
 
 
+def _upstream_urls(values: tuple[str, ...]) -> tuple[str | None, dict[str, str]]:
+    """Where requests go, if that is said, and where calls to upstreams go by their names."""
+    named: dict[str, str] = {}
+    plain: list[str] = []
+    for text in values:
+        name, equals, url = text.partition("=")
+        if equals and "/" not in name:
+            named[name] = url
+        else:
+            plain.append(text)
+    if len(plain) > 1:
+        raise UsageError("--upstream URL says where requests go, once; NAME=URL is for an upstream of the filter")
+    return plain[0] if plain else None, named
+
+
+def _clusters(module: Path, urls: dict[str, str], options: dict[str, Any]) -> list[dict[str, Any]]:
+    """Those for the calls of the module."""
+    from .envoy.services import clusters_for  # noqa: PLC0415
+    from .upstreams import of_module  # noqa: PLC0415
+
+    return clusters_for(of_module(_file_bytes(module)), urls, dict(map(_variable, options["env"])))
+
+
 @contextmanager
 def _recorded(module: Path, file: Path, folder: Path) -> Iterator[tuple[Path, Callable[[bytes], bool]]]:
     """The module with a recorder in it, and what takes the recorder's lines out of the log and into the file."""
@@ -271,6 +305,7 @@ def _served(
                 port=default_port if options["port"] is None else options["port"],
                 concurrency=options["concurrency"],
                 upstream=options["upstream"],
+                clusters=options["clusters"],
                 log_level=options["log_level"],
                 take=take,
             )
@@ -279,12 +314,14 @@ def _served(
 
 
 def _text_or_file(value: str) -> bytes:
-    if not value.startswith("@"):
-        return os.fsencode(value)
+    return _file_bytes(Path(value[1:])) if value.startswith("@") else os.fsencode(value)
+
+
+def _file_bytes(path: Path) -> bytes:
     try:
-        return Path(value[1:]).read_bytes()
+        return path.read_bytes()
     except OSError as error:
-        raise UsageError(f"{value[1:]}: {error.strerror or error}") from error
+        raise UsageError(f"{path}: {error.strerror or error}") from error
 
 
 def _variable(text: str) -> tuple[str, str]:
@@ -393,7 +430,7 @@ def test(ctx: click.Context, filter_body: str, pytest_arguments: tuple[str, ...]
     "--cluster",
     metavar="NAME=STATUS[:BODY]",
     multiple=True,
-    help="What a cluster answers to calls of the filter. May be repeated. Calls to others fail.",
+    help="What a cluster, or an upstream of the filter, answers to calls. May be repeated. Calls to others fail.",
 )
 @click.option("--advance", metavar="SECONDS", type=float, default=0.0, help="Then let so much time pass. [0]")
 @click.option(

@@ -15,9 +15,10 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from . import hosts
+from . import hosts, upstreams
 from .errors import BinaryError, UnsupportedWasm, UsageError
 from .hosts import Host
+from .upstreams import Upstream
 from .wasm import sections
 from .wasm.binary import MAGIC, raw_sections, section_sizes
 from .wasm.cursor import Cursor
@@ -90,6 +91,7 @@ class ModuleReport:
     globals: int
     data_segments: int
     features: tuple[str, ...]
+    upstreams: tuple[Upstream, ...]
     hosts: tuple[HostReport, ...]
     sections: tuple[SectionReport, ...]
     imports: tuple[ImportReport, ...]
@@ -127,6 +129,7 @@ def inspect(source: Path | str | bytes) -> ModuleReport:
         globals=outline.global_count,
         data_segments=outline.data_count,
         features=tuple(sorted(outline.features)),
+        upstreams=upstreams.of_module(data),
         hosts=tuple(_host_report(host, subject) for host in hosts.HOSTS),
         sections=tuple(SectionReport(name, size) for name, size in section_sizes(data)),
         imports=tuple(outline.imports),
@@ -472,15 +475,20 @@ _COLUMN: Final = 64  # what is longer sticks out of its column
 
 
 def render(report: ModuleReport) -> str:
-    """The report for people: the summary, the hosts with what stops them, then sections, imports and exports."""
+    """The report for people: the summary, upstreams, the hosts with what stops them, sections, imports and exports."""
     blocks = [
         _table([[f"{key}:", value] for key, value in _summary(report)]),
+        ["Upstreams", *_indented(_table([_row(upstream) for upstream in report.upstreams]))],
         ["Hosts", *_indented(_hosts(report))],
         ["Sections", *_indented(_table([[item.name, f"{item.size:,}"] for item in report.sections], right=1))],
         ["Imports", *_indented(_table([[f"{i.module}.{i.name}", i.kind, i.type or "?"] for i in report.imports]))],
         ["Exports", *_indented(_table([[item.name, item.kind, item.type or "?"] for item in report.exports]))],
     ]
     return "\n\n".join("\n".join(block) for block in blocks if len(block) > 1) + "\n"
+
+
+def _row(upstream: Upstream) -> list[str]:
+    return [upstream.name, upstream.url, f"cluster {upstream.cluster}", f"or what {upstream.variable} names"]
 
 
 def _summary(report: ModuleReport) -> Iterator[tuple[str, str]]:

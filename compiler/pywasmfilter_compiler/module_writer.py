@@ -13,7 +13,7 @@ from .errors import LinkError
 from .wasm import sections
 from .wasm.binary import MODULE_HEADER, raw_sections
 from .wasm.cursor import Cursor, sized, u32, vec
-from .wasm.module import Data, Export, Global, Limits
+from .wasm.module import Custom, Data, Export, Global, Limits
 
 _COPIED: Final = (
     sections.TYPE,
@@ -27,9 +27,16 @@ T = TypeVar("T")
 
 
 def write_module(
-    image: bytes, exports: Iterable[str], memory: Limits, segments: Iterable[tuple[int, bytes]], stack_pointer: int
+    image: bytes,
+    exports: Iterable[str],
+    memory: Limits,
+    segments: Iterable[tuple[int, bytes]],
+    stack_pointer: int,
+    customs: Iterable[Custom] = (),
 ) -> bytes:
     """The image with `exports` only, a `memory` filled with `segments`, and its stack at `stack_pointer`.
+
+    Of custom sections it has `customs`, and none of the image's.
 
     Raises LinkError for an image of which this is not the whole state: one with a start function, with passive data,
     or with another global than the stack pointer; and for an export that it does not have.
@@ -46,7 +53,9 @@ def write_module(
     contents[sections.DATA_COUNT] = u32(len(data))
     contents[sections.DATA] = vec(data)
     order = (number for number in sections.SECTION_ORDER if number in contents)
-    return MODULE_HEADER + b"".join(bytes([number]) + sized(contents[number]) for number in order)
+    parts = [(number, contents[number]) for number in order]
+    parts += [(sections.CUSTOM, sections.encode_custom(item)) for item in customs]
+    return MODULE_HEADER + b"".join(bytes([number]) + sized(content) for number, content in parts)
 
 
 def _items(written: Mapping[int, Cursor], section: int, item: Callable[[Cursor], T]) -> list[T]:

@@ -16,17 +16,18 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
-from . import hosts, runtime_image, settings, snapshot
+from . import hosts, runtime_image, settings, snapshot, upstreams
 from .entries import Entry, find_entries, import_names
 from .errors import BuildStopped, CompilerError, FilterError, UsageError
 from .hosts import AbiVersion
 from .module_writer import write_module
 from .runtime_image import RuntimeImage
 from .sources import SITE_PACKAGES, Folder, Sources, installed_roots, shown
+from .upstreams import Upstream
 from .wasm import sections
 from .wasm.binary import raw_sections
 from .wasm.cursor import Cursor
-from .wasm.module import Limits
+from .wasm.module import Custom, Limits
 
 StrPath: TypeAlias = str | os.PathLike[str]
 
@@ -36,7 +37,11 @@ _PAGES_PER_MIB: Final = 16
 
 @dataclass(frozen=True, slots=True)
 class BuildResult:
-    """What a build made. `modules` are the Python modules that the filters brought in, with the origin of each."""
+    """What a build made.
+
+    `modules` are the Python modules that the filters brought in, with the origin of each; `upstreams` are the services
+    that the filters call by name, for which the proxy needs clusters.
+    """
 
     path: Path
     name: str
@@ -47,6 +52,7 @@ class BuildResult:
     exports: list[str]
     imports: list[str]
     modules: list[tuple[str, str]]
+    upstreams: list[Upstream]
     seconds: float
 
     def to_json(self) -> dict[str, Any]:
@@ -89,7 +95,9 @@ def build(
     exports = sorted([*hosts.callbacks(abi).keys() & taken.report["callbacks"], hosts.marker(abi), *_ALWAYS_EXPORTED])
     memory = _memory(entries, taken.memory_pages, max_memory)
     code = image.wasm_for(taken.report["builtins"])
-    module = write_module(code, exports, memory, taken.segments, image.stack_pointer)
+    called = [Upstream(**described) for described in taken.report["upstreams"]]
+    customs = [Custom(upstreams.SECTION, upstreams.encode(called))] if called else []
+    module = write_module(code, exports, memory, taken.segments, image.stack_pointer, customs)
     chosen = name or (plugins[0] if len(plugins) == 1 else entries[0].name)
     target = Path(output) if output is not None else Path(f"{_file_name(chosen)}.wasm")
     _write(target, module)
@@ -103,6 +111,7 @@ def build(
         exports=exports,
         imports=_imports(module),
         modules=taken.report["modules"],
+        upstreams=called,
         seconds=round(time.perf_counter() - start, 3),
     )
 

@@ -46,8 +46,8 @@ def build(request: bytes) -> None:
     "max_memory" what the memory of a VM can grow to, in bytes.
 
     The report is sent to the foreign function `pyfilter.report`: a dict with "plugins", "registered" (by each module
-    that was to be imported), "callbacks", "builtins" (the built-in modules that the filter may import), "modules" and
-    "compiled", or "error".
+    that was to be imported), "callbacks", "upstreams", "builtins" (the built-in modules that the filter may import),
+    "modules" and "compiled", or "error".
     """
     _abi.building = True
     _drop_foreign_modules()
@@ -111,11 +111,12 @@ def _freeze_later_imports(not_followed: frozenset[str]) -> set[str]:
         wanted = {f"encodings.{codec}" for codec in module.codecs}
         wanted.update(_IMPORTED_UNSEEN.get(name, ()))
         package = name if module.is_package else name.rpartition(".")[0]
+        unseen = {} if package == "pywasmfilter" else _IMPORTED_UNSEEN  # the SDK itself reads no dates
         for statement in module.imports:
             skipped = not_followed if module.is_standard and statement[-1] else frozenset[str]()
             for imported in importer.imported_names(package, statement):
                 if imported.partition(".")[0] not in skipped:
-                    wanted.update((imported, *_IMPORTED_UNSEEN.get(imported, ())))
+                    wanted.update((imported, *unseen.get(imported, ())))
         pending += _freeze(sorted(wanted - seen))
         seen |= wanted
     return seen

@@ -17,11 +17,16 @@ from pathlib import Path
 from typing import Any, Final
 
 from pywasmfilter_compiler.errors import FilterError, UsageError
+from pywasmfilter_compiler.upstreams import Upstream, of_module
+
+from pywasmfilter import registry
+from pywasmfilter.types import Status
 
 from .host import Host
 from .messages import Message, Request, Response, as_text
 from .plugin import Refused, Trapped
 from .proxy import LogLine
+from .python_guest import PythonGuest
 from .streams import Unfinished
 from .trace import Callback
 
@@ -44,6 +49,8 @@ class Outcome:
     """Why there is no response; empty if there is one."""
     log: list[LogLine]
     callbacks: list[Callback]
+    unanswered: list[Upstream]
+    """The filter's upstreams that were called, and had no answer."""
 
     def to_json(self) -> dict[str, Any]:
         """The same for JSON. What is not UTF-8 is there as the SDK has it, with surrogates."""
@@ -54,6 +61,7 @@ class Outcome:
             "unfinished": self.unfinished or None,
             "log": [{"level": line.level.name.lower(), "message": line.message} for line in self.log],
             "callbacks": list(map(_callback, self.callbacks)),
+            "unanswered": [upstream.name for upstream in self.unanswered],
         }
 
 
@@ -87,11 +95,14 @@ def call(
 ) -> Outcome:
     """Send a request through the filter at some paths. `options` are those of Host.
 
-    `upstream` answers what passes, and `clusters` the calls of the filter. Then `advance` seconds pass.
+    `upstream` answers what passes, and `clusters` the calls of the filter, by the names of clusters or of the filter's
+    own upstreams. Then `advance` seconds pass.
     """
     with _errors(paths), Host(paths, **options) as host:
+        upstreams = {each.cluster_in(options.get("environment") or {}): each for each in _upstreams(host, paths)}
+        names = {each.name: cluster for cluster, each in upstreams.items()}
         for name, service in (clusters or {}).items():
-            host.clusters[name] = service
+            host.clusters[names.get(name, name)] = service
         stream = host.send(request, upstream)
         host.advance(advance)
         response: Response | None = None
@@ -102,7 +113,28 @@ def call(
             unfinished = str(error)
         answer = upstream if stream.sent is not None and stream.local_response is None else None
         # Before the host is closed, which is not of interest.
-        return Outcome(request, stream.sent, answer, response, unfinished, list(host.log), list(host.trace.callbacks))
+        callbacks = list(host.trace.callbacks)
+        unanswered = [upstreams[name] for name in _unknown_clusters(callbacks) if name in upstreams]
+        return Outcome(request, stream.sent, answer, response, unfinished, list(host.log), callbacks, unanswered)
+
+
+def _upstreams(host: Host, paths: Sequence[Path]) -> Sequence[Upstream]:
+    """The upstreams of the filter at some paths, which runs in a host."""
+    guest = host.plugin.vm.guest
+    if not isinstance(guest, PythonGuest):
+        from .modules import built_module  # noqa: PLC0415  # plain Python needs no compiler
+
+        module = paths[0] if paths[0].suffix == ".wasm" else built_module(tuple(paths))
+        return of_module(module.read_bytes())
+    with guest.plugins():
+        return [Upstream(**upstream.describe()) for upstream in registry.upstreams.values()]
+
+
+def _unknown_clusters(callbacks: Sequence[Callback]) -> list[str]:
+    """The clusters that were called and are not there, each once."""
+    calls = (each for callback in callbacks for each in callback.calls if each.function == "proxy_http_call")
+    names = (each.arguments[0] for each in calls if each.status == Status.BAD_ARGUMENT)
+    return list(dict.fromkeys(as_text(name) for name in names if isinstance(name, bytes)))
 
 
 @contextmanager
@@ -140,8 +172,14 @@ def render(outcome: Outcome) -> str:
     else:
         sections.append(_section("response, from upstream to client", _changes(outcome.answer, response)))
     sections.append(_section("log", [line for entry in outcome.log for line in str(entry).split("\n")]))
+    if outcome.unanswered:
+        sections.append(_section("upstreams without an answer", list(map(_advice, outcome.unanswered))))
     sections.append(_section("callbacks, with their host calls", _story(outcome.callbacks)))
     return "\n\n".join(sections)
+
+
+def _advice(upstream: Upstream) -> str:
+    return f"{upstream.name}, {upstream.url}: --cluster {upstream.name}=200, or =STATUS:BODY, answers its calls"
 
 
 def _section(title: str, lines: Sequence[str]) -> str:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from pywasmfilter import _abi, _callbacks, _dispatcher, _errors, _state, _tasks, callouts, metrics, registry
+from pywasmfilter import _abi, _callbacks, _dispatcher, _errors, _state, _tasks, callouts, metrics, registry, upstreams
 from pywasmfilter.contexts import VMContext
 
 if TYPE_CHECKING:
@@ -36,6 +36,8 @@ _TABLES: tuple[Any, ...] = (
     callouts.pending,
     _dispatcher._stream_classes,  # noqa: SLF001
     metrics._known,  # noqa: SLF001
+    registry.upstreams,
+    upstreams.of_vms,
 )
 """Dictionaries and sets that other modules have imported by name: only what is in them can be exchanged."""
 
@@ -47,7 +49,7 @@ class SdkState:
 
     def __init__(self, host: PythonHost, is_of_a_test: Callable[[BaseException], bool]) -> None:
         self._values: list[Any] = [{}, VMContext, None, None, False, True, frozenset(), False, None, is_of_a_test, host]
-        self._tables: list[Any] = [{}, {}, set(), {}]
+        self._tables: list[Any] = [{}, {}, set(), {}, {}, {}]
         self._outer: list[SdkState | None] = []
 
     def enter(self) -> None:
@@ -85,7 +87,7 @@ class SdkState:
     def forget(self) -> None:
         """Keep nothing alive."""
         if SdkState._current is not self:
-            self._tables = [{}, {}, set(), {}]
+            self._tables = [{}, {}, set(), {}, {}, {}]
 
 
 _of_packages: dict[str, Any] = {}

@@ -138,8 +138,11 @@ def test_schema_is_the_same_each_time(folder: Path) -> None:
     code = "from pywasmfilter_compiler.cli import main; main(['schema'])"
     processes = [
         subprocess.run(
-            [sys.executable, "-c", code], env={"PYTHONHASHSEED": seed, "PYTHONPATH": ":".join(sys.path)},
-            capture_output=True, text=True, check=True,
+            [sys.executable, "-c", code],
+            env={"PYTHONHASHSEED": seed, "PYTHONPATH": ":".join(sys.path)},
+            capture_output=True,
+            text=True,
+            check=True,
         )
         for seed in "12"
     ]
@@ -201,7 +204,11 @@ def test_validate(folder: Path) -> None:
     (folder / "good.json").write_text('{"name": "a", "limits": {"wait": "1s"}}')
     assert succeed("validate", "good.json") == "good.json fits check\n"
     assert json.loads(succeed("validate", "good.json", "--json")) == {
-        "file": "good.json", "plugin": "check", "valid": True, "count": 0, "problems": []
+        "file": "good.json",
+        "plugin": "check",
+        "valid": True,
+        "count": 0,
+        "problems": [],
     }
 
 

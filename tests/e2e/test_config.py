@@ -35,11 +35,11 @@ SHOWN = (
 BAD: list[tuple[Any, str]] = [
     (
         {"name": 1, "rules": [{"path": "("}], "limit": "some", "lables": {}},
-        "4 problems\n"
-        "  name: expected a string, got 1\n"
-        '  rules[0].path: expected a regular expression, got "(": missing ), unterminated subpattern at position 0\n'
-        '  limit: expected an integer or "none", got "some"\n'
-        '  lables: there is no such key; did you mean "labels"?',
+        """4 problems
+  name: expected a string, got 1
+  rules[0].path: expected a regular expression, got "(": missing ), unterminated subpattern at position 0
+  limit: expected an integer or "none", got "some"
+  lables: there is no such key; did you mean "labels"?""",
     ),
     (None, "name: is missing; expected a string"),
     ("{\n,", "not JSON: line 2, column 1: Expecting property name enclosed in double quotes"),

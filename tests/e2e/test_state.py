@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from pywasmfilter_compiler import build
 from pywasmfilter_compiler.envoy.bootstrap import WasmPlugin, bootstrap, direct_response, http_listener
 from pywasmfilter_compiler.envoy.process import EnvoyProcess
 
@@ -17,6 +18,7 @@ from tests.e2e.client import request
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from tests.e2e.conftest import FilterBuilder
 
@@ -175,8 +177,23 @@ def test_what_is_not_logged_is_not_formatted(envoy: EnvoyProcess, port: int) -> 
     envoy.wait_for_log("state: expensive", PATIENCE)
 
 
+OPTIONAL = {f"pywasmfilter.{name}" for name in ("_slots", "cache", "rate_limit", "schedule")}
+USES_ALL = """
+from pywasmfilter import Cache, HttpContext, TokenBucket, every, http_filter
+
+@http_filter("uses-all")
+class UsesAll(HttpContext): ...
+"""
+
+
 def test_a_filter_carries_what_it_uses(build_filter: FilterBuilder) -> None:
     """Caches, limits and schedules are in a module whose code imports them, and in no other."""
-    optional = {f"pywasmfilter.{name}" for name in ("_slots", "cache", "rate_limit", "schedule")}
-    assert optional <= {name for name, _ in build_filter("state").modules}
-    assert not optional & {name for name, _ in build_filter("services").modules}
+    assert {name for name, _ in build_filter("state").modules} >= OPTIONAL
+    assert not OPTIONAL & {name for name, _ in build_filter("services").modules}
+
+
+def test_that_is_all_it_carries(tmp_path: Path) -> None:
+    """None of them brings more of the standard library with it."""
+    (tmp_path / "filter.py").write_text(USES_ALL, encoding="utf-8")
+    modules = {name for name, _ in build(tmp_path / "filter.py", tmp_path / "filter.wasm").modules}
+    assert {name for name in modules if not name.startswith("encodings.")} == {"filter", "copyreg", *OPTIONAL}

@@ -13,12 +13,21 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Generic, Literal, Ne
 
 import pytest
 
-from pywasmfilter import ConfigError, HttpContext, LogLevel, PluginContext, TcpContext, http_filter, plugin, registry
-from pywasmfilter import tcp_filter
+from pywasmfilter import (
+    ConfigError,
+    HttpContext,
+    LogLevel,
+    PluginContext,
+    TcpContext,
+    http_filter,
+    plugin,
+    registry,
+    tcp_filter,
+)
 from pywasmfilter.config import decoder
 
 if TYPE_CHECKING:
-    from decimal import Decimal
+    from decimal import Decimal  # noqa: F401  # an annotation names it
 
     from tests.sdk.conftest import MemoryHost
 
@@ -329,7 +338,7 @@ def test_very_many_problems() -> None:
     first, *lines, last = str(caught.value).split("\n")
     assert (first, last) == ("1000 problems", "  and 980 more")
     assert lines[1] == '  x[1]: expected an integer, got "a"'
-    with pytest.raises(ConfigError, match=r'^cluster: expected a string, got 1$'):
+    with pytest.raises(ConfigError, match=r"^cluster: expected a string, got 1$"):
         decoder(Auth)(b'{"cluster": 1}')
 
 
@@ -341,7 +350,7 @@ class Plain:
 
 
 @dataclass
-class Box(Generic[T]):  # noqa: UP046  # for Python 3.11
+class Box(Generic[T]):
     item: T
 
 
@@ -368,7 +377,7 @@ class Box(Generic[T]):  # noqa: UP046  # for Python 3.11
         (str | re.Pattern[str], "a string and a regular expression cannot be told apart in a union"),
         (Auth | dict[str, int], "an object and an object cannot be told apart in a union"),
         (Literal[Level.LOW], "is not text, a whole number, True, False or None"),
-        (Enum("Half", {"HALF": 0.5}), "0.5 is not text, a whole number"),  # type: ignore[list-item]
+        (Enum("Half", {"HALF": 0.5}), "0.5 is not text, a whole number"),
         (Enum("Nothing", {}), "there is no value to choose"),
         ("Decimal", "name 'Decimal' is not defined; what is imported under TYPE_CHECKING only is not there"),
         ("list[", "the annotation is not understood"),
@@ -413,7 +422,7 @@ def test_classes_that_are_no_configuration(cls: Any, text: str) -> None:
 def test_forward_references() -> None:
     """Names in quotes are those of the module in which the class is, wherever the class is inherited."""
     assert read("list['Auth'] | None", [{}]) == [Auth()]
-    assert read(list["Tree"], [{"value": 1}]) == [Tree(1)]  # type: ignore[type-arg]
+    assert read(list["Tree"], [{"value": 1}]) == [Tree(1)]
 
 
 # Plugins
@@ -426,7 +435,7 @@ def configured(host: MemoryHost, configuration: bytes, name: str = "check") -> t
     host.buffers[7] = configuration
     answer = context._on_configure(len(configuration))
     assert not hasattr(answer, "send")
-    return context, answer  # type: ignore[return-value]
+    return context, answer
 
 
 @pytest.mark.parametrize(("decorate", "kind"), [(http_filter, HttpContext), (tcp_filter, TcpContext)])
@@ -469,7 +478,7 @@ def test_a_bad_configuration_is_refused_in_one_line_of_the_log(host: MemoryHost)
     assert configured(host, b"[ ")[1] is False
     assert host.logged == [
         (LogLevel.ERROR, f'check: bad configuration: timeout: expected {DURATION}, got "fast"'),
-        (LogLevel.ERROR, 'check: bad configuration: not JSON: line 1, column 3: Expecting value'),
+        (LogLevel.ERROR, "check: bad configuration: not JSON: line 1, column 3: Expecting value"),
     ]
 
 
@@ -499,7 +508,8 @@ def test_filters_without_a_configuration_do_not_carry_the_code() -> None:
     code = (
         "import sys, pywasmfilter as p\n"
         "register = p.http_filter('a')(type('A', (p.HttpContext,), {}))\n"
-        "print(sorted(sys.modules.keys() & {'pywasmfilter.config', 'pywasmfilter._plans', 'dataclasses', 'json', 're'}))"
+        "loaded = {'pywasmfilter.config', 'pywasmfilter._plans', 'dataclasses', 'json', 're'} & sys.modules.keys()\n"
+        "print(sorted(loaded))"
     )
     done = subprocess.run([sys.executable, "-S", "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"

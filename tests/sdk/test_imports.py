@@ -33,7 +33,7 @@ LAYERS = [
     ["contexts"],
     ["_callbacks", "cache", "memory", "rules"],
     ["registry"],
-    ["decorators", "_dispatcher"],
+    ["decorators", "_dispatcher", "upstreams"],
     ["__init__"],
 ]
 ABOVE = ("_runtime", "testing")
@@ -49,6 +49,7 @@ OF_OPTIONAL_FILES: dict[str, tuple[str, ...]] = {
     "rate_limit": ("collections",),
     "rules": ("dataclasses", "re"),
     "schedule": ("os",),
+    "upstreams": ("os",),
 }
 
 LIST_MODULES = """

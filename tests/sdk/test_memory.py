@@ -131,7 +131,7 @@ def test_statistics_show_themselves(host: MemoryHost) -> None:
     host.memory = [65536, 1 << 28, 1000, 10, 7]
     found = repr(memory.statistics())
     assert found.startswith(
-        "Statistics(memory_bytes=65536, max_bytes=268435456, used_bytes=1000, blocks=10, requests=7, "
+        "MemoryStatistics(memory_bytes=65536, max_bytes=268435456, used_bytes=1000, blocks=10, requests=7, "
     )
     assert re.search(r", streams=0, objects=\d+, collections=\d+\)$", found)
 

@@ -253,7 +253,11 @@ def test_describe_is_what_the_compiler_reads(bases: Bases) -> None:
     """Plugin names and callbacks, both sorted; from then on it is known what the module exports."""
     for name in ("b", "a"):
         register_plugin(name, type(name, (bases[PluginContext],), {"on_tick": callback}))
-    assert describe() == {"plugins": ["a", "b"], "callbacks": sorted({*ALWAYS, "proxy_on_tick"})}
+    assert describe() == {
+        "plugins": ["a", "b"],
+        "callbacks": sorted({*ALWAYS, "proxy_on_tick"}),
+        "upstreams": [],
+    }
     assert _callbacks.exported == {*ALWAYS, "proxy_on_tick"}
 
 

@@ -13,7 +13,7 @@ from hypothesis import given, settings, strategies as st
 from jsonschema import Draft202012Validator
 from pydantic import ValidationError
 
-from pywasmfilter import ConfigError
+from pywasmfilter import ConfigError, _plans
 from pywasmfilter.config import decoder, plan_of
 from pywasmfilter.testing.schema import json_schema, reader
 
@@ -135,10 +135,83 @@ def outcome(text: str) -> tuple[Any, Any, bool]:
     return read, by_pydantic, VALIDATOR.is_valid(json.loads(text))
 
 
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None)
 @given(name=st.sampled_from(FIELDS), value=VALUES)
 def test_a_value_of_one_field(name: str, value: Any) -> None:
     """All three take it or refuse it, and pydantic makes the same of it."""
     read, by_pydantic, valid = outcome(json.dumps({"text": "", name: value}))
     assert (read is not None, by_pydantic is not None) == (valid, valid)
     assert repr(read) == repr(by_pydantic)
+
+
+GOOD: dict[str, st.SearchStrategy[Any]] = {
+    "text": TEXT,
+    "whole": st.integers(),
+    "number": st.integers(-9, 9) | st.floats(allow_nan=False, allow_infinity=False),
+    "flag": st.booleans(),
+    "nothing": st.none(),
+    "wait": st.floats(0, 1e9) | st.from_regex(r"\A[0-9]{1,9}(\.[0-9]{1,9})?(ms|s|m|h|d)\Z"),
+    "pattern": st.sampled_from(["", "a+", "^[a-z]$"]),
+    "color": st.sampled_from(["red", 1]),
+    "level": st.sampled_from([1, 2, 1.0]),
+    "size": st.sampled_from(["small", "large"]),
+    "literal": st.sampled_from(["a", 1, True, None]),
+    "numbers": st.lists(st.integers(-9, 9), max_size=3),
+    "pair": st.tuples(st.integers(), TEXT),
+    "flags": st.lists(st.booleans(), max_size=3),
+    "names": st.lists(TEXT, unique=True, max_size=3),
+    "whole_set": st.lists(st.integers(), unique=True, max_size=3),
+    "counts": st.dictionaries(TEXT, st.integers(), max_size=3),
+    "maybe": st.none() | TEXT,
+    "scalar": st.one_of(st.none(), st.integers(), TEXT, st.booleans()),
+    "one_or_more": TEXT | st.lists(TEXT, max_size=2),
+    "literal_or_wait": st.sampled_from(["never", "1s", 2.5]),
+    "color_or_list": st.sampled_from(["red", 1, [1, 2], None]),
+    "part": st.fixed_dictionaries({"name": TEXT}, optional={"ratio": st.integers(-9, 9), "inherited": st.booleans()}),
+    "part_or_text": st.sampled_from([{"name": "a"}, "a"]),
+    "parts": st.just({"a": [{"name": "a"}], "b": []}),
+    "tree": st.just({"value": 1, "children": [{"value": 2, "children": []}]}),
+    "anything": VALUES,
+}
+"""Values that fit, for each field that can be given."""
+
+
+REQUIRED = {"text": GOOD["text"]}
+OPTIONAL = {name: values for name, values in GOOD.items() if name not in REQUIRED}
+
+
+@settings(deadline=None)
+@given(document=st.fixed_dictionaries(REQUIRED, optional=OPTIONAL), name=st.sampled_from(FIELDS), value=VALUES)
+def test_whole_configurations(document: dict[str, Any], name: str, value: Any) -> None:
+    """What fits is taken by all three, and one wrong value among others is enough for none to take it."""
+    read, by_pydantic, valid = outcome(json.dumps(document))
+    assert valid
+    assert repr(read) == repr(by_pydantic) != "None"
+    read, by_pydantic, valid = outcome(json.dumps({**document, name: value}))
+    assert (read is not None, by_pydantic is not None) == (valid, valid)
+
+
+def test_every_kind_of_field_is_there() -> None:
+    """The class has a field for each kind of plan, and a value that fits for each field."""
+    assert [*GOOD, "computed"] == list(Everything.__dataclass_fields__)
+    plan = plan_of(Everything)
+    assert {type(plan), *map(type, plan.fields.values())} == set(_plans.Plan.__subclasses__())
+
+
+def test_defaults_are_valid() -> None:
+    """What a schema gives as default is a configuration, and one that changes nothing."""
+    defaults = {name: about["default"] for name, about in SCHEMA["properties"].items() if "default" in about}
+    assert defaults.keys() == GOOD.keys() - {"text"}
+    assert VALIDATOR.is_valid({"text": "", **defaults})
+    assert READ(json.dumps({"text": "", **defaults})) == READ('{"text": ""}') == Everything("")
+
+
+def test_descriptions() -> None:
+    """Docstrings of classes and Enums, and the texts below fields, of bases too."""
+    definitions = SCHEMA["$defs"]
+    assert SCHEMA["description"] == "One field of each kind."
+    assert SCHEMA["properties"]["text"]["description"] == "A text,\nin two lines."
+    assert SCHEMA["properties"]["color"]["description"] == "What can be seen."
+    assert "description" not in definitions["Tree"]
+    assert definitions["Part"]["properties"]["inherited"]["description"] == "Said of the base's field."
+    assert "computed" not in SCHEMA["properties"]

@@ -1,8 +1,8 @@
 """Envoy's configuration, as plain dictionaries in the shape of its v3 API; written as JSON, which Envoy reads.
 
 `bootstrap()` is the whole document. Its parts are made by one small function each, so that a test can put together
-what it needs: `http_listener()`, `tcp_listener()`, `cluster()`, `wasm_service()`, `wasm_access_log()`, and `WasmPlugin`
-for the module.
+what it needs: `http_listener()`, `tcp_listener()`, `cluster()`, `tls_cluster()`, `wasm_service()`, `wasm_access_log()`,
+and `WasmPlugin` for the module.
 Listeners and the admin interface are on 127.0.0.1; port 0 lets the system choose.
 """
 
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import base64
 import ipaddress
+import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 from urllib.parse import urlsplit
@@ -30,6 +31,7 @@ UPSTREAM: Final = "upstream"
 _TYPE: Final = "type.googleapis.com/"
 _HTTP_MANAGER: Final = "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
 _HTTP_OPTIONS: Final = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
+_TLS: Final = "envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext"
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,12 +172,31 @@ def cluster(name: str, host: str, port: int, *, http2: bool = False, trailers: b
     protocol: Config = {"http2_protocol_options": {}}
     if not http2:
         protocol = {"http_protocol_options": {"enable_trailers": trailers}}
-    options = {"@type": _TYPE + _HTTP_OPTIONS, "explicit_http_config": protocol}
+    return _cluster(name, host, port, {"explicit_http_config": protocol})
+
+
+def tls_cluster(name: str, host: str, port: int) -> Config:
+    """The same for a server that is spoken to with TLS, and in HTTP/2 if it takes that.
+
+    The server's certificate is one for the host, and is signed by an authority that this system trusts. Raises
+    UsageError if it is not known which these are.
+    """
+    san = {"san_type": "IP_ADDRESS" if _is_ip(host) else "DNS", "matcher": {"exact": host}}
+    validation = {"trusted_ca": {"filename": _authorities()}, "match_typed_subject_alt_names": [san]}
+    tls: Config = {"@type": _TYPE + _TLS, "common_tls_context": {"validation_context": validation}}
+    if not _is_ip(host):
+        tls["sni"] = host
+    socket = {"name": "envoy.transport_sockets.tls", "typed_config": tls}
+    return {**_cluster(name, host, port, {"auto_config": {}}), "transport_socket": socket}
+
+
+def _cluster(name: str, host: str, port: int, options: Config) -> Config:
     return {
         "name": name,
         "type": "STATIC" if _is_ip(host) else "STRICT_DNS",
+        "dns_lookup_family": "V4_PREFERRED",  # local servers seldom listen on ::1, which localhost is too
         "connect_timeout": "5s",
-        "typed_extension_protocol_options": {_HTTP_OPTIONS: options},
+        "typed_extension_protocol_options": {_HTTP_OPTIONS: {"@type": _TYPE + _HTTP_OPTIONS, **options}},
         "load_assignment": {
             "cluster_name": name,
             "endpoints": [{"lb_endpoints": [{"endpoint": {"address": _address(host, port)}}]}],
@@ -183,16 +204,48 @@ def cluster(name: str, host: str, port: int, *, http2: bool = False, trailers: b
     }
 
 
+_AUTHORITIES: Final = (
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
+    "/etc/ssl/ca-bundle.pem",
+    "/etc/ssl/cert.pem",
+)
+"""Where systems have the certificates of the authorities that they trust: Debian, Fedora, SUSE, Alpine and macOS."""
+
+
+def _authorities() -> str:
+    """The file with the authorities that this system trusts, or those that SSL_CERT_FILE names."""
+    named = os.environ.get("SSL_CERT_FILE")
+    found = next(filter(os.path.isfile, (named,) if named else _AUTHORITIES), None)
+    if found is None:
+        what = f"SSL_CERT_FILE, {named!r}, is no file" if named else "there is no file with the system's authorities"
+        raise UsageError(f"TLS with an upstream: {what}; SSL_CERT_FILE names one with certificates in PEM")
+    return found
+
+
 def split_upstream(url: str) -> tuple[str, int]:
     """Host and port of `http://host[:port]` or `host:port`; raises UsageError for anything else."""
-    parts = urlsplit(url if "//" in url else f"http://{url}")
+    host, port, _ = split_service(url if "//" in url else f"http://{url}", ["http"])
+    return host, port
+
+
+def split_service(url: str, schemes: Sequence[str] = ("http", "https")) -> tuple[str, int, bool]:
+    """Host and port of `http://host[:port]` or `https://host[:port]`, and whether it is the latter.
+
+    Raises UsageError for anything else.
+    """
     try:
+        parts = urlsplit(url)
         port = parts.port
     except ValueError as error:
         raise UsageError(f"upstream {url!r}: {error}") from None
-    if parts.scheme != "http" or not parts.hostname or parts.path not in {"", "/"} or parts.query:
-        raise UsageError(f"upstream {url!r}: expected http://host:port (Envoy keeps the path of each request)")
-    return parts.hostname, 80 if port is None else port
+    if parts.scheme not in schemes or not parts.hostname or parts.path not in {"", "/"} or parts.query:
+        expected = " or ".join(f"{scheme}://host:port" for scheme in schemes)
+        raise UsageError(f"upstream {url!r}: expected {expected} (Envoy keeps the path of each request)")
+    return parts.hostname, _PORTS[parts.scheme] if port is None else port, parts.scheme == "https"
+
+
+_PORTS: Final = {"http": 80, "https": 443}
 
 
 def _listener(name: str, port: int, filters: Sequence[Config]) -> Config:

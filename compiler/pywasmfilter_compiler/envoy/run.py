@@ -15,6 +15,7 @@ from pywasmfilter_compiler.envoy.bootstrap import (
     LISTENER,
     LOOPBACK,
     UPSTREAM,
+    Config,
     FailurePolicy,
     WasmPlugin,
     bootstrap,
@@ -29,7 +30,7 @@ from pywasmfilter_compiler.envoy.process import EnvoyProcess
 from pywasmfilter_compiler.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
 
@@ -59,6 +60,7 @@ def serve(  # noqa: PLR0913  # each is an option of `pyfilter run`, or what the 
     port: int = 0,
     concurrency: int = 1,
     upstream: str | None = None,
+    clusters: Sequence[Config] = (),
     log_level: str = "info",
     ready_timeout: float = 60.0,
     take: Callable[[bytes], bool] | None = None,
@@ -66,8 +68,9 @@ def serve(  # noqa: PLR0913  # each is an option of `pyfilter run`, or what the 
     """Run the module until the `with` block ends.
 
     `port` 0 lets the system choose. `upstream` is `http://host:port`; without one, requests go to an echo server
-    (see `echo`) of this process. `log_level` is what the module may log; `ready_timeout` is in seconds. `take` is
-    called with each line of Envoy's log; one for which it answers True is not kept.
+    (see `echo`) of this process. `clusters` are for the module's own calls. `log_level` is what the module may log;
+    `ready_timeout` is in seconds. `take` is called with each line of Envoy's log; one for which it answers True is not
+    kept.
     Raises UsageError, MissingDependency or ToolError before the block begins.
     """
     if not module_path.is_file():
@@ -84,7 +87,7 @@ def serve(  # noqa: PLR0913  # each is an option of `pyfilter run`, or what the 
     with ExitStack() as stack:
         host, upstream_port = split_upstream(upstream or stack.enter_context(EchoServer()).url)
         listener = http_listener([plugin], [route_to(UPSTREAM)], port=port)
-        config = bootstrap([listener], [cluster(UPSTREAM, host, upstream_port)])
+        config = bootstrap([listener], [cluster(UPSTREAM, host, upstream_port), *clusters])
         process = EnvoyProcess(
             config,
             concurrency=concurrency,
