@@ -15,7 +15,7 @@ NOT_EXPORTED = {"TYPE_CHECKING", "annotations"}
 
 
 def test_all_is_sorted_and_complete() -> None:
-    """What can be seen without an underscore, and what is imported when it is asked for, is what is exported, in order."""
+    """What can be seen without an underscore, or is imported when it is asked for, is what is exported, in order."""
     # pytest puts names of its own, which are no identifiers, into modules of a package that brings a plugin for it.
     names = filter(str.isidentifier, vars(pywasmfilter))
     visible = {name for name in names if not name.startswith("_")} - SUBMODULES - NOT_EXPORTED
