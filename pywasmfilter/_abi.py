@@ -95,7 +95,7 @@ class _NoHost:
 
 host: Host
 try:
-    from . import _shim  # type: ignore[attr-defined]  # compiled into the module only
+    from . import _shim  # compiled into the module only
 
     host = _shim
 except ImportError:

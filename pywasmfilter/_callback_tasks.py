@@ -450,8 +450,8 @@ def change_body(stream_type: StreamType, start: int, size: int, data: str | byte
         _abi.host.set_buffer_bytes(stream_type, start, size, data)
     except BadArgument:
         raise MisuseError(
-            "there is no body here that could be changed: it is not held back by this callback, or the message has none, "
-            "and a proxy adds none"
+            "there is no body here that could be changed: it is not held back by this callback, or the message has "
+            "none, and a proxy adds none"
         ) from None
     context = contexts.get(_abi.host.get_effective_context())
     task = (getattr(context, "_abi_waiting", None) or {}).get(stream_type)

@@ -1,8 +1,8 @@
 """The host's callbacks on the Python side: which contexts there are, and what happens to exceptions.
 
 The shim looks a context up in `contexts` and calls its method itself; it comes here for what is not plain: a new
-context, the start of the VM, an exception. With coroutines it goes to `_callback_tasks`. Importing this module binds the
-shim to it.
+context, the start of the VM, an exception. With coroutines it goes to `_callback_tasks`. Importing this module binds
+the shim to it.
 """
 
 from __future__ import annotations

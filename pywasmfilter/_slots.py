@@ -10,16 +10,11 @@ from __future__ import annotations
 import os
 from _blake2 import blake2s  # hashlib would bring every other hash with it: 2.6 MB of code
 
-from . import _abi
-from .exceptions import CasMismatch, NotFound
+from .shared import ABSENT, find, store
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     Text = str | bytes
-
-ABSENT = 0xFFFF_FFFF
-"""The CAS number of a value that is not there. No value gets it before four thousand million have been stored, so that
-what is stored with it goes where there is none, or nowhere: the ABI has no other way to say so."""
 
 DIGEST_SIZE = 16
 
@@ -29,25 +24,6 @@ _SECRET = "pywasmfilter/secret"  # noqa: S105  # the key of the shared data that
 def as_bytes(text: Text) -> bytes:
     """A key or a value as host calls take it."""
     return text if isinstance(text, bytes) else text.encode("utf-8", "surrogateescape")
-
-
-def read(place: str) -> tuple[bytes, int]:
-    """What is in a place, and the number for `write`; b"" if there never was anything."""
-    try:
-        return _abi.host.get_shared_data(place)
-    except NotFound:
-        return b"", ABSENT
-
-
-def write(place: str, value: bytes, cas: int) -> bool:
-    """Store a value unless somebody did since `read` gave the number. Returns whether it is stored."""
-    try:
-        _abi.host.set_shared_data(place, value, cas)
-    except CasMismatch:
-        if cas != ABSENT or read(place)[1] != ABSENT:
-            return False
-        _abi.host.set_shared_data(place, value, 0)  # a proxy that takes no number where there is no value
-    return True
 
 
 class Slots:
@@ -61,8 +37,8 @@ class Slots:
     def digest(self, key: bytes) -> bytes:
         """A hash of a key, of `DIGEST_SIZE` bytes: the same in all VMs with this vm_id, and known to nobody else."""
         if not self._secret:
-            write(_SECRET, os.urandom(DIGEST_SIZE), ABSENT)
-            self._secret = read(_SECRET)[0]
+            store(_SECRET, os.urandom(DIGEST_SIZE), ABSENT)
+            self._secret = find(_SECRET)[0] or b""
         return blake2s(key, digest_size=DIGEST_SIZE, key=self._secret).digest()
 
     def place(self, digest: bytes) -> str:

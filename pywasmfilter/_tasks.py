@@ -379,7 +379,7 @@ async def _awaiting(awaitable: Awaitable[R]) -> R:
     return await awaitable
 
 
-class timeout:  # as asyncio's
+class timeout:  # noqa: N801  # as asyncio's
     """Limit the time of a block: `async with timeout(0.5): …`. In coroutines only.
 
     When the time is up the block is cancelled where it waits, and TimeoutError is raised in its place.

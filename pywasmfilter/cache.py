@@ -10,7 +10,7 @@ import time
 from collections import OrderedDict
 from functools import wraps
 
-from . import _abi, _slots
+from . import _abi, _slots, shared
 from ._tasks import Future
 from .contexts import Context
 from .exceptions import CasMismatch
@@ -156,7 +156,7 @@ class Cache:
         """Forget a key. Does nothing if there is none (`proxy_get_shared_data`, `proxy_set_shared_data`)."""
         name = _slots.as_bytes(key)
         place = self._place(name)
-        if _value_of(name, _slots.read(place)[0]) is not None:
+        if _value_of(name, shared.find(place)[0]) is not None:
             _abi.host.set_shared_data(place, b"", 0)
 
     def update(self, key: Text, function: Callable[[Any], Any], ttl: float | None = None) -> Any:
@@ -170,7 +170,7 @@ class Cache:
         for _ in range(_MOST_ATTEMPTS):
             value, cas = self._read(name, place)
             new = function(None if value is _MISSING else value)
-            if _slots.write(place, self._entry(name, new, ttl), cas):
+            if shared.store(place, self._entry(name, new, ttl), cas):
                 return new
         raise CasMismatch("proxy_set_shared_data", Status.CAS_MISMATCH)
 
@@ -178,8 +178,8 @@ class Cache:
         return self._slots.place(self._slots.digest(name))
 
     def _read(self, name: bytes, place: str) -> tuple[Any, int]:
-        """The value of a key, and the number for `write`."""
-        entry, cas = _slots.read(place)
+        """The value of a key, and the number for `shared.store`."""
+        entry, cas = shared.find(place)
         data = _value_of(name, entry)
         if data is None:
             return _MISSING, cas
@@ -214,8 +214,10 @@ class Cache:
 _MOST_ATTEMPTS = 1000
 
 
-def _value_of(name: bytes, entry: bytes) -> bytes | None:
+def _value_of(name: bytes, entry: bytes | None) -> bytes | None:
     """The value in an entry, if it is this key's and its time is not up."""
+    if entry is None:
+        return None
     expires, size = (int.from_bytes(entry[start : start + _NUMBER_SIZE], "little") for start in (0, _NUMBER_SIZE))
     start = 2 * _NUMBER_SIZE
     if size != len(name) or entry[start : start + size] != name or time.monotonic_ns() >= expires:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import time
 from collections import OrderedDict
 
-from . import _slots
+from . import _slots, shared
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -132,16 +132,16 @@ class SharedTokenBucket(_Bucket):
         digest = self._slots.digest(_slots.as_bytes(key))
         place = self._slots.place(digest)
         for _ in range(_MOST_ATTEMPTS):
-            value, cas = _slots.read(place)
+            value, cas = shared.find(place)
             now = time.monotonic_ns()
-            buckets = _unpack(value, now)
+            buckets = _unpack(value or b"", now)
             full_at = self._full_at(buckets.pop(digest, 0), now, n)
             if self._missing(full_at, now) > 0:
                 return False
             if len(buckets) == _WAYS:
                 del buckets[min(buckets, key=buckets.__getitem__)]
             buckets[digest] = full_at
-            if _slots.write(place, _pack(buckets), cas):
+            if shared.store(place, _pack(buckets), cas):
                 return True
         return False
 
@@ -151,9 +151,9 @@ class SharedTokenBucket(_Bucket):
         Takes none (`proxy_get_shared_data`). Raises as `take` does.
         """
         digest = self._slots.digest(_slots.as_bytes(key))
-        value, _ = _slots.read(self._slots.place(digest))
+        value, _ = shared.find(self._slots.place(digest))
         now = time.monotonic_ns()
-        full_at = self._full_at(_unpack(value, now).get(digest, 0), now, n)
+        full_at = self._full_at(_unpack(value or b"", now).get(digest, 0), now, n)
         return max(0, self._missing(full_at, now)) / _SECOND
 
     def __repr__(self) -> str:

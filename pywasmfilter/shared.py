@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from . import _abi
 from .exceptions import CasMismatch, NotFound
+from .types import Status
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -15,6 +16,10 @@ if TYPE_CHECKING:
     Text = str | bytes
 
 _MOST_ATTEMPTS = 1000
+
+ABSENT = 0xFFFF_FFFF
+"""The CAS number of a value that is not there. No value gets it before four thousand million have been stored, so that
+what is stored with it goes where there is none, or nowhere: the ABI has no other way to say so."""
 
 
 def get_shared_data(key: Text) -> tuple[bytes, int]:
@@ -37,25 +42,35 @@ def set_shared_data(key: Text, value: Text, cas: int = 0) -> None:
 def update_shared_data(key: Text, update: Callable[[bytes | None], Text]) -> bytes:
     """Replace a value by `update(value)`, again if another VM was faster. Returns the new value.
 
-    `update` gets None if there is no value. That first value is stored unconditionally, since the ABI has no other way:
-    two VMs that both find nothing may lose one of their updates. Raises CasMismatch after 1000 attempts.
+    `update` gets None if there is no value. No update is lost in a proxy that, as Envoy, takes a CAS number where there
+    is no value; in another one, two VMs that both store the first value at once may lose one of the two. Raises
+    CasMismatch after 1000 attempts.
     """
-    attempt = 0
-    while True:
-        attempt += 1
-        try:
-            value, cas = _abi.host.get_shared_data(key)
-        except NotFound:
-            new, cas = update(None), 0
-        else:
-            new = update(value)
-        try:
-            _abi.host.set_shared_data(key, new, cas)
-        except CasMismatch:
-            if attempt == _MOST_ATTEMPTS:
-                raise
-        else:
+    for _ in range(_MOST_ATTEMPTS):
+        value, cas = find(key)
+        new = update(value)
+        if store(key, new, cas):
             return new if isinstance(new, bytes) else new.encode("utf-8", "surrogateescape")
+    raise CasMismatch("proxy_set_shared_data", Status.CAS_MISMATCH)
+
+
+def find(key: Text) -> tuple[bytes | None, int]:
+    """A value, None if there is none, and the number for `store`."""
+    try:
+        return _abi.host.get_shared_data(key)
+    except NotFound:
+        return None, ABSENT
+
+
+def store(key: Text, value: Text, cas: int) -> bool:
+    """Store a value unless somebody did since `find` gave the number. Returns whether it is stored."""
+    try:
+        _abi.host.set_shared_data(key, value, cas)
+    except CasMismatch:
+        if cas != ABSENT or find(key)[1] != ABSENT:
+            return False
+        _abi.host.set_shared_data(key, value, 0)  # a proxy that takes no number where there is no value
+    return True
 
 
 def register_shared_queue(name: Text) -> int:

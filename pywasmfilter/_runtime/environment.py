@@ -70,8 +70,8 @@ class LogStream(io.TextIOBase):
 
 
 _TIMER_ADVICE = (
-    "a filter must not stop its worker. In an `async def` callback `await pywasmfilter.sleep(seconds)` waits; there are "
-    "http_call, gather, timeout and create_task too, and on_tick"
+    "a filter must not stop its worker. In an `async def` callback `await pywasmfilter.sleep(seconds)` waits; there "
+    "are http_call, gather, timeout and create_task too, and on_tick"
 )
 
 

@@ -24,9 +24,9 @@ ALLOWED_LATER = ("importlib", "json")
 LAYERS = [
     ["types", "_abi", "_serialization", "_protobuf", "_traceback", "_plans"],
     ["exceptions", "buffers", "metrics", "_state"],
-    ["headers", "log", "shared", "foreign_functions", "_errors", "_slots", "config"],
-    ["callouts", "properties", "rate_limit"],
-    ["hostcalls", "_timers"],
+    ["headers", "log", "shared", "foreign_functions", "_errors", "config"],
+    ["callouts", "properties", "_slots"],
+    ["hostcalls", "_timers", "rate_limit"],
     ["_tasks"],
     ["_callback_tasks", "calls", "schedule"],
     ["messages"],

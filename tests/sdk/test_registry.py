@@ -57,7 +57,7 @@ def test_plugin_registers_the_class() -> None:
 
 
 @pytest.mark.parametrize(("given", "expected"), [({}, "continue"), ({"on_error": "deny"}, "deny")])
-def test_a_class_may_say_what_happens_on_error(given: dict[str, str], expected: str) -> None:
+def test_a_class_may_say_what_happens_on_error(given: dict[str, Any], expected: str) -> None:
     """`on_error` in the class body holds unless the decorator says something else."""
 
     @plugin("p", **given)
