@@ -16,7 +16,7 @@ from ._serialization import decode_pairs
 from ._state import contexts
 from ._tasks import Future, Task
 from .buffers import EVERYTHING
-from .exceptions import BadArgument, BodyTooLarge, HostcallError, MisuseError
+from .exceptions import BadArgument, BodyTooLarge, CancelledError, HostcallError, MisuseError
 from .types import Action, LogLevel, MapType, StreamType
 
 TYPE_CHECKING = False
@@ -117,7 +117,7 @@ class CallbackTask(Task["int | None"]):
         arrived: Iterable[tuple[str, tuple[Any, ...]]] = (),
     ) -> None:
         super().__init__(context, coroutine, method)
-        self._heard = True
+        self._heard = 1
         self.stream_type = _STREAMS[method]
         self._method = method
         self._arrived = list(arrived)
@@ -208,11 +208,13 @@ class CallbackTask(Task["int | None"]):
 
     # The end
 
-    def _end(self) -> None:
-        super()._end()
+    def _end(self, heard: bool) -> None:
+        super()._end(heard)
         if self._replaces and not self._answering:
             if self.context._abi_over:
                 self._give_place()
+                if self._exception is not None and not isinstance(self._exception, CancelledError):
+                    _errors.report(self.context, self._method, self._exception)
                 return
             try:
                 if self._close() == Action.CONTINUE:
@@ -246,17 +248,17 @@ class CallbackTask(Task["int | None"]):
         return self.context._abi_ended != self._ended_before  # type: ignore[no-any-return]
 
     def _action(self) -> int:
-        error = self._exception
+        error, self._exception, self._traceback = self._exception, None, None  # its frames lead to this task
         try:
             if error is None:
                 return _checked(self.result())
         except TypeError as wrong:
-            error = wrong
+            error = wrong.with_traceback(None)  # it has no place in the user's code
         return self._failed(self._method, error)
 
     def _failed(self, method: str, error: BaseException) -> int:
         _errors.report(self.context, method, error)
-        return _errors.answer(self.context, method, error, self.stream_type)
+        return _errors.answer(self.context, getattr(type(self.context), method, None), error, self.stream_type)
 
     def _make(self, name: str, arguments: tuple[Any, ...]) -> int:
         """Make a callback that was put off. Returns its answer."""

@@ -139,6 +139,7 @@ def check_names(cls: type[Any], base: type[Any]) -> None:
             for name, member in vars(owner).items():
                 if name.startswith("on_") and callable(member):
                     _check_name(owner, name, member, base)
+                _check_on_error(owner, name, member, base)
 
 
 def _check_name(cls: type[Any], name: str, member: Any, base: type[Any]) -> None:
@@ -153,6 +154,24 @@ def _check_name(cls: type[Any], name: str, member: Any, base: type[Any]) -> None
         if base not in METHODS and code.co_flags & _COROUTINE:
             raise TypeError(f"{where} is async; the callbacks of {base.__name__} are plain functions")
 
+
+def _check_on_error(cls: type[Any], name: str, member: Any, base: type[Any]) -> None:
+    if name == "on_error" and base in (HttpContext, TcpContext):
+        raise TypeError(
+            f"{cls.__qualname__}.on_error: what exceptions do is said to the decorator, as in "
+            '@http_filter("name", on_error=…), by a PluginContext, or by @on_error at a callback'
+        )
+    no_answer = base is not GrpcStream and hasattr(base, name) and not name.startswith(WITH_ACTION)
+    if hasattr(member, "_on_error") and (no_answer or name in _OTHERS_WITH_ACTION or hasattr(member, "_abi_marks")):
+        raise TypeError(
+            f"{cls.__qualname__}.{name}: @on_error is for callbacks in which a stream waits for the answer; what "
+            "others raise is logged and counted"
+        )
+
+
+WITH_ACTION = ("on_http_", "on_new_connection", "on_downstream_data", "on_upstream_data")
+"""How the names of callbacks begin that answer how a stream goes on."""
+_OTHERS_WITH_ACTION = ("on_http_stream_done",)
 
 _PREFIXES = (
     *("on_http_", "on_request_", "on_response_", "on_plugin_", "on_vm_", "on_tick", "on_queue_", "on_new_"),

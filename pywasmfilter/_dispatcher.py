@@ -10,6 +10,7 @@ from __future__ import annotations
 from . import _abi, _callbacks, _errors, callouts, registry
 from ._callback_tasks import public_name
 from ._state import contexts
+from ._timers import timers_of
 from .contexts import Context, HttpContext, PluginContext, TcpContext, VMContext
 from .types import Action, LogLevel, StreamType
 
@@ -75,7 +76,7 @@ def _stream_without_context(plugin: Any, factory: object, exception: BaseExcepti
     """What stands for a stream whose context could not be created; None lets it pass."""
     place = f"{factory.__name__}()" if isinstance(factory, type) else getattr(factory, "__name__", "new context")
     _errors.report(plugin, place, exception)
-    return None if plugin.on_error == "continue" else _RefusedStream()
+    return None if plugin.on_error == "continue" else _RefusedStream(plugin)
 
 
 class _UndecidedStream:
@@ -171,13 +172,17 @@ def _new_plugin_context(context_id: int, vm: VMContext) -> object:
         plugin = plugin_class.__new__(plugin_class)
         plugin.context_id = context_id
         plugin.vm = vm
-        plugin._abi_name, plugin._abi_places = name, {}
-        plugin.__init__()  # type: ignore[misc]  # it finds the two above
+        plugin._abi_name, plugin._abi_reports = name, _reports_of(plugin, name)
+        plugin.__init__()  # type: ignore[misc]  # it finds all that
         plugin._abi_new_stream = lambda stream_id: _first_stream(plugin, stream_id)
     except BaseException as exception:
         _errors.report(_RefusedPlugin(name), f"{plugin_class.__name__}()", exception)
         return _RefusedPlugin(name)
     return plugin
+
+
+def _reports_of(plugin: PluginContext, name: str) -> _errors.Reports:
+    return _errors.Reports(name, lambda seconds, function: timers_of(plugin).call_later(seconds, function))
 
 
 def _first_stream(plugin: PluginContext, context_id: int) -> object:
@@ -238,6 +243,7 @@ class _RefusedPlugin(_Refused):
 
     def __init__(self, name: str) -> None:
         self._abi_name = name
+        self._abi_reports = _errors.Reports(name)
 
     def _abi_new_stream(self, _context_id: int) -> None:
         """Its streams come to no host that keeps to the ABI; if one does, it is refused too."""
@@ -253,12 +259,23 @@ class _RefusedPlugin(_Refused):
 class _RefusedStream(_Refused):
     """Stands where a stream's context could not be created, and refuses it in whichever callback comes first."""
 
+    def __init__(self, plugin: Any) -> None:
+        self.plugin = plugin
+        self._refused = False
+
     def _refuse_http(self, *_: object) -> int:
-        return _errors.deny_unknown(StreamType.HTTP_REQUEST)
+        if self._refused:
+            return Action.PAUSE
+        self._refused = True
+        return _errors.deny_unknown(StreamType.HTTP_REQUEST, self.plugin.on_error)
 
     on_http_request_headers = on_http_request_body = on_http_request_trailers = on_http_request_metadata = _refuse_http
-    on_http_response_headers = on_http_response_body = on_http_response_trailers = _refuse_http
-    on_http_response_metadata = _refuse_http
+
+    def _refuse_response(self, *_: object) -> int:
+        return Action.CONTINUE if self._refused else self._refuse_http()  # what comes then is the refusal itself
+
+    on_http_response_headers = on_http_response_body = on_http_response_trailers = _refuse_response
+    on_http_response_metadata = _refuse_response
 
     def _refuse_tcp(self, *_: object) -> int:
         return _errors.deny_unknown(StreamType.DOWNSTREAM)
@@ -284,22 +301,30 @@ def on_vm_start(_context_id: int, vm_configuration_size: int) -> bool:
 
 def on_exception(context: Any, method: str, exception: BaseException) -> int:
     """Log an exception that left a callback, and give the callback's answer in its place."""
+    _errors.make_room(exception)
     callout = callouts.take_delivering(method)
     if callout is not None:
         context = callout.context
     elif isinstance(context, _UndecidedStream):
         context = contexts.get(context.context_id)
-    _errors.report(context, public_name(context, method), exception)
-    if isinstance(context, HttpContext | TcpContext) and (callout or method.startswith(_WITH_ACTION)):
+    of_stream = callout is not None and isinstance(callout.handler, callouts.GrpcStream)
+    place = "a callback of a gRPC stream" if of_stream else public_name(context, method)
+    _errors.report(context, place, exception)
+    if isinstance(context, HttpContext | TcpContext) and (callout or method.startswith(_callbacks.WITH_ACTION)):
         # The callback may have turned to another stream before it failed.
         _abi.host.set_effective_context(context.context_id)
         is_http = isinstance(context, HttpContext) if callout else method.startswith("on_http_")
         stream_type = StreamType.DOWNSTREAM
         if is_http:
             stream_type = StreamType.HTTP_RESPONSE if "_response_" in method else StreamType.HTTP_REQUEST
-        action = _errors.answer(context, method, exception, stream_type)
-        return _resume_stream(context) if callout and action == Action.CONTINUE else action
-    return 1 if method == "_on_done" or method.startswith(_WITH_ACTION) else 0
+        callback = callouts.handling(callout, method) if callout else getattr(type(context), method, None)
+        action = _errors.answer(context, callback, exception, stream_type)
+        if callout:
+            return _resume_stream(context) if action == Action.CONTINUE else action
+        if action == Action.PAUSE:
+            context._abi_paused |= 1 << stream_type  # as the shim does for a callback that answers it
+        return action
+    return 1 if method == "_on_done" or method.startswith(_callbacks.WITH_ACTION) else 0
 
 
 def _resume_stream(context: HttpContext | TcpContext) -> int:
@@ -308,6 +333,3 @@ def _resume_stream(context: HttpContext | TcpContext) -> int:
         if context._abi_paused & 1 << stream_type:
             _abi.host.continue_stream(stream_type)
     return 0
-
-
-_WITH_ACTION = ("on_http_", "on_new_connection", "on_downstream_data", "on_upstream_data")

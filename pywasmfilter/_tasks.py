@@ -15,6 +15,7 @@ from .exceptions import CancelledError, MisuseError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Generator
+    from types import TracebackType
     from typing import Any, Generic, Self, TypeVar
 
     R = TypeVar("R")
@@ -35,7 +36,7 @@ current: Task[Any] | None = None
 class Future(Generic[R]):
     """A result that may not be there yet. Any number of coroutines can `await` it."""
 
-    __slots__ = ("_exception", "_result", "_waiting", "done", "on_abandoned")
+    __slots__ = ("_exception", "_result", "_traceback", "_waiting", "done", "on_abandoned")
 
     def __init__(self) -> None:
         self.done = False
@@ -44,6 +45,7 @@ class Future(Generic[R]):
         """What to do when nobody waits for it any more because those who did were cancelled."""
         self._waiting: list[Callable[[], object]] = []
         self._exception: BaseException | None = None
+        self._traceback: TracebackType | None = None
 
     def set_result(self, result: R) -> None:
         """Let those who wait go on. Does nothing if it is done already."""
@@ -55,6 +57,7 @@ class Future(Generic[R]):
         """Raise an exception in those who wait. Does nothing if it is done already."""
         if not self.done:
             self._exception = exception
+            self._traceback = exception.__traceback__
             self._finish()
 
     def _finish(self) -> None:
@@ -62,14 +65,17 @@ class Future(Generic[R]):
         self.on_abandoned = None
         waiting, self._waiting = self._waiting, []
         for go_on in waiting:
-            go_on()
+            try:
+                go_on()
+            except BaseException as error:  # the others have waited, too
+                _errors.report_here("a function of when_done", error)
 
     def result(self) -> R:
         """The result, or the exception raised. Raises MisuseError if there is none yet."""
         if not self.done:
             raise MisuseError("there is no result yet: await it")
         if self._exception is not None:
-            raise self._exception
+            raise self._exception.with_traceback(self._traceback)  # which grows each time it is raised
         return self._result
 
     def when_done(self, function: Callable[[], object]) -> None:
@@ -107,7 +113,8 @@ class Task(Future[R]):
         self._coroutine: Coroutine[Any, Any, R] | None = coroutine
         self._awaited: Future[Any] | None = None
         self._cancelled: BaseException | None = None
-        self._heard = False
+        self._heard = 0
+        """How many would hear of an exception, were there one now."""
 
     # What users call
 
@@ -116,8 +123,13 @@ class Task(Future[R]):
         self._throw(CancelledError("the task was cancelled"))
 
     def __await__(self) -> Generator[Any, None, R]:
-        self._heard = True
-        return super().__await__()
+        if not self.done:
+            self._heard += 1
+            try:
+                yield self
+            finally:
+                self._heard -= 1
+        return self.result()
 
     # How it runs
 
@@ -134,25 +146,33 @@ class Task(Future[R]):
         """Run within a callback of the proxy to the first wait, or else to the end, with whose exception the caller
         deals then. Whether it has ended.
         """
-        self._heard = True
+        self._heard += 1
         self.start()
-        self._heard = self.done
+        if not self.done:
+            self._heard -= 1
         return self.done
 
     def end(self) -> None:
         """The context is gone: nothing can be waited for any more."""
-        self._heard = True
         for _ in range(_PATIENCE):
             self._throw(CancelledError(f"{self.place} waits for something, and its context is gone"))
             if self.done:
                 return
-        coroutine, self._coroutine = self._coroutine, None
         self._stop_waiting()
-        if coroutine is not None:
-            try:
-                coroutine.close()
-            except BaseException as error:  # such as "coroutine ignored GeneratorExit"
-                _errors.report(self.context, self.place, error)
+        self._let_go_of_coroutine()
+
+    def _let_go_of_coroutine(self) -> None:
+        """Let go of a coroutine that does not want to end, while it can still wait: else it might try that for ever."""
+        global current  # noqa: PLW0603  # as in `_run`
+        outer, current = current, self
+        try:
+            if self._coroutine is not None:
+                self._coroutine.close()
+        except BaseException as error:  # such as "coroutine ignored GeneratorExit"
+            _errors.report(self.context, self.place, error)
+        finally:
+            self._coroutine = None
+            current = outer
 
     def _throw(self, exception: BaseException) -> None:
         if self.done:
@@ -203,6 +223,8 @@ class Task(Future[R]):
         outer, current = current, self
         coroutine = self._coroutine
         self._awaited = None
+        result: Any = None
+        failure: BaseException | None = None
         try:
             while True:
                 if coroutine is None:
@@ -212,16 +234,28 @@ class Task(Future[R]):
                 if exception is None:
                     return
         except StopIteration as stop:
-            self._coroutine = None
-            self.set_result(stop.value)
+            result = stop.value
         except BaseException as error:  # it is raised where the task is awaited, or reported
-            self._coroutine = None
             if _errors.is_of_a_test(error):
+                self._coroutine = None
                 raise
-            self._fail(error.with_traceback(getattr(error.__traceback__, "tb_next", None)))
+            failure = error.with_traceback(getattr(error.__traceback__, "tb_next", None))
+            _errors.make_room(failure)
         finally:
             current = outer
-        self._end()
+        try:
+            self._finish_with(result, failure)  # not within `except`: who waits would seem to fail because of that
+        finally:
+            del failure  # its traceback leads to this frame
+
+    def _finish_with(self, result: Any, failure: BaseException | None) -> None:
+        self._coroutine = None
+        heard = self._heard > 0
+        if failure is None:
+            self.set_result(result)
+        else:
+            self._fail(failure)
+        self._end(heard)
 
     def _wait_for(self, awaited: object) -> BaseException | None:
         """Wait for what a coroutine awaits. Gives what to throw into it instead."""
@@ -241,17 +275,18 @@ class Task(Future[R]):
         return None
 
     def _fail(self, error: BaseException) -> None:
-        if isinstance(error, RuntimeError) and str(error) == "no running event loop":
+        if type(error) is RuntimeError and error.args == ("no running event loop",):
             error.add_note(f"A filter has no event loop of asyncio: {ADVICE}")
         self.set_exception(error)
 
-    def _end(self) -> None:
+    def _end(self, heard: bool) -> None:
         """The coroutine has ended: let go of it, and let no exception go unheard."""
         tasks = self.context._abi_tasks
         if tasks is not None:
             tasks.discard(self)
-        if self._exception is not None and not self._heard and not isinstance(self._exception, CancelledError):
+        if self._exception is not None and not heard and not isinstance(self._exception, CancelledError):
             _errors.report(self.context, self.place, self._exception)
+            self._exception.__traceback__ = self._traceback = None  # it holds all that the frames have
 
 
 _PATIENCE = 8
@@ -331,10 +366,12 @@ def gather(*awaitables: Awaitable[Any], return_exceptions: bool = False) -> Futu
 class _Gathering(Future["list[Any]"]):
     """The results of several futures."""
 
-    __slots__ = ("_members", "_missing", "_return_exceptions")
+    __slots__ = ("_context", "_heard", "_members", "_missing", "_return_exceptions")
 
     def __init__(self, context: Any, awaitables: tuple[Awaitable[Any], ...], return_exceptions: bool) -> None:
         super().__init__()
+        self._context = context
+        self._heard = False
         self._return_exceptions = return_exceptions
         self._missing = len(awaitables)
         self._members: list[Future[Any]] = []
@@ -351,26 +388,41 @@ class _Gathering(Future["list[Any]"]):
             return
         failed = next((m._exception for m in self._members if m.done and m._exception is not None), None)
         if failed is not None and not self._return_exceptions:
+            heard = bool(self._waiting)
             self.set_exception(failed)
             self._cancel()
+            if not heard:
+                timers_of(self._context).call_later(0, self._report_unheard)
         elif not self._missing:
             self.set_result([member._result if (e := member._exception) is None else e for member in self._members])
 
     def _cancel(self) -> None:
-        for member in self._members:
-            if isinstance(member, Task):
-                member.cancel()
-            else:
+        members, self._members = self._members, []
+        for member in members:
+            if not isinstance(member, Task):
                 member.do_not_call(self._one_is_done)
+            elif not member.done:
+                member._heard -= 1  # what else it raises is heard by nobody here
+                member.cancel()
+
+    def result(self) -> list[Any]:
+        """As of every future."""
+        self._heard = True
+        return super().result()
+
+    def _report_unheard(self) -> None:
+        """It had failed before anybody could await it, and nobody has done so since."""
+        if self._exception is not None and not self._heard and not isinstance(self._exception, CancelledError):
+            _errors.report(self._context, "gather", self._exception)
 
 
 def _as_future(context: Any, awaitable: Any) -> Future[Any]:
     if isinstance(awaitable, Task):
-        awaitable._heard = True
+        awaitable._heard += 1
     if isinstance(awaitable, Future):
         return awaitable
     task = Task(context, awaitable if hasattr(awaitable, "send") else _awaiting(awaitable), "a coroutine in gather")
-    task._heard = True
+    task._heard += 1
     task.start()
     return task
 

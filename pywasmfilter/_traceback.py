@@ -8,10 +8,13 @@ from __future__ import annotations
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from types import FrameType, TracebackType
 
 _FRAMES_AT_EACH_END = 10
 _LONGEST_CHAIN = 16
 _DEEPEST_GROUP = 10
+_WIDEST_GROUP = 15
+_MOST_LINES = 1000
 
 _CAUSE = "\nThe above exception was the direct cause of the following exception:\n"
 _CONTEXT = "\nDuring handling of the above exception, another exception occurred:\n"
@@ -19,7 +22,13 @@ _CONTEXT = "\nDuring handling of the above exception, another exception occurred
 
 def format_exception(exception: BaseException) -> str:
     """The traceback of an exception and of those that led to it, oldest first; of a long chain, the end of it."""
-    return "\n".join(_format(exception, set(), 0))
+    lines: list[str] = []
+    for line in _format(exception, set(), 0):
+        if len(lines) == _MOST_LINES:  # of groups of groups
+            lines.append("…")
+            break
+        lines.append(line)
+    return "\n".join(lines)
 
 
 def _format(exception: BaseException, seen: set[int], depth: int) -> Iterator[str]:
@@ -60,9 +69,11 @@ def _group(group: BaseExceptionGroup[BaseException], seen: set[int], depth: int)
     if depth > _DEEPEST_GROUP:
         yield f"… {len(group.exceptions)} exceptions in the group …"
         return
-    for number, inner in enumerate(group.exceptions, 1):
+    for number, inner in enumerate(group.exceptions[:_WIDEST_GROUP], 1):
         yield f"\nException {number} of {len(group.exceptions)} in the group:\n"
         yield from _format(inner, seen, depth)
+    if len(group.exceptions) > _WIDEST_GROUP:
+        yield f"\n… {len(group.exceptions) - _WIDEST_GROUP} more exceptions in the group …"
 
 
 def _notes(exception: BaseException) -> Iterator[str]:
@@ -75,7 +86,7 @@ def _notes(exception: BaseException) -> Iterator[str]:
 
 
 def _frames(exception: BaseException) -> Iterator[str]:
-    frames = list(frame_places(exception))
+    frames = _telling(exception)
     hidden = len(frames) - 2 * _FRAMES_AT_EACH_END
     for number, (path, line, name) in enumerate(frames):
         if hidden > 0 and _FRAMES_AT_EACH_END <= number < _FRAMES_AT_EACH_END + hidden:
@@ -85,13 +96,80 @@ def _frames(exception: BaseException) -> Iterator[str]:
         yield f'  File "{path}", line {line}, in {name}'
 
 
-def frame_places(exception: BaseException) -> Iterator[tuple[str, int, str]]:
-    """(file, line, function) of each frame, outermost first."""
+_PASSING_ON = frozenset(
+    f"pywasmfilter.{name}"
+    for name in ("_callback_tasks", "_dispatcher", "_errors", "_tasks", "_timers", "callouts", "contexts", "schedule")
+)
+"""Modules of the SDK that call the user's code: how it came there says nothing of the filter."""
+_AWAITING = ("Future.__await__", "Task.__await__", "Future.result", "_Gathering.result", "_awaiting")
+"""What stands in `_tasks` between a coroutine and what it awaits."""
+
+
+def _telling(exception: BaseException) -> list[tuple[str, int, str]]:
+    """The frames without those of the SDK that only lead to others; all of them if no other is there."""
+    telling: list[tuple[str, int, str]] = []
+    for step in _steps(exception):
+        frame = step.tb_frame
+        module = frame.f_globals.get("__name__")
+        name = frame.f_code.co_qualname
+        leads_on = module in _PASSING_ON if not telling else module == "pywasmfilter._tasks" and name in _AWAITING
+        if not leads_on:
+            telling.append((origin(frame.f_code.co_filename), step.tb_lineno or 0, name))
+    return telling or list(frame_places(exception))
+
+
+def let_go(exception: BaseException) -> None:
+    """Let go of what the frames of an exception, and of those that led to it, have in their variables."""
+    member: BaseException | None = exception
+    for _ in range(_LONGEST_CHAIN):
+        if member is None:
+            return
+        for step in _steps(member):
+            try:
+                step.tb_frame.clear()
+            except RuntimeError:
+                continue  # it has not ended
+        member = member.__cause__ or member.__context__
+
+
+def _steps(exception: BaseException) -> Iterator[TracebackType]:
+    """The frames of an exception, outermost first."""
     step = exception.__traceback__
     while step is not None:
+        yield step
+        step = step.tb_next
+
+
+def ends(exception: BaseException) -> tuple[tuple[str, int], ...]:
+    """Where an exception came from, in short: its outermost frame, its last one outside of Python's library, and the
+    innermost. What lies between may be different for each of many recursions.
+    """
+    first: tuple[str, int] | None = None
+    own = last = ("", 0)
+    for step in _steps(exception):
+        last = step.tb_frame.f_code.co_filename, step.tb_lineno or 0
+        if first is None:
+            first = last
+        if not last[0].startswith("/python/") and not _is_of_the_sdk(step.tb_frame):
+            own = last
+    return first or last, own, last
+
+
+def _is_of_the_sdk(frame: FrameType) -> bool:
+    return str(frame.f_globals.get("__name__")).startswith("pywasmfilter.")
+
+
+def innermost(exception: BaseException) -> str:
+    """Where the user's code was, as a part of a sentence; "" if that is not known."""
+    path, line = ends(exception)[1]
+    return f', File "{path}", line {line}' if path else ""
+
+
+def frame_places(exception: BaseException) -> Iterator[tuple[str, int, str]]:
+    """(file, line, function) of each frame, outermost first."""
+    for step in _steps(exception):
         code = step.tb_frame.f_code
         yield origin(code.co_filename), step.tb_lineno or 0, code.co_qualname
-        step = step.tb_next
 
 
 # Where the interpreter and the SDK stood when the runtime image was built; everything later has its origin as its path.
@@ -108,10 +186,15 @@ def origin(path: str) -> str:
 
 def describe(exception: BaseException) -> str:
     """The last line: the type and the message."""
-    cls = type(exception)
-    name = cls.__qualname__ if cls.__module__ in ("builtins", "__main__") else f"{cls.__module__}.{cls.__qualname__}"
+    name = type_name(exception)
     message = _str(exception, "exception")
     return f"{name}: {message}" if message else name
+
+
+def type_name(exception: BaseException) -> str:
+    """The name of an exception's class, with its module unless that is Python's own."""
+    cls = type(exception)
+    return cls.__qualname__ if cls.__module__ in ("builtins", "__main__") else f"{cls.__module__}.{cls.__qualname__}"
 
 
 def _str(value: object, what: str) -> str:

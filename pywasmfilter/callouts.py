@@ -309,6 +309,11 @@ def _callout(function: str, handler: Callable[..., object]) -> Callout:
     """What to keep of a call that is about to be made."""
     if not callable(handler):
         raise TypeError(f"the callback of {function} is a function, not {handler!r}")
+    if getattr(getattr(handler, "__code__", None), "co_flags", 0) & _NOT_PLAIN:
+        raise TypeError(
+            f"the callback of {function} is a plain function, and nobody would run {handler!r}; "
+            "coroutines await http_call, grpc_call and grpc_stream instead"
+        )
     context_id = _abi.host.get_effective_context()
     context = contexts.get(context_id)
     if context is None and context_id:
@@ -342,6 +347,19 @@ def take_delivering(method: str) -> Callout | None:
 
 
 _REPLIES = ("_on_http_call", "_on_grpc")
+_OF_GRPC_STREAM = {
+    "_on_grpc_receive_initial_metadata": "on_initial_metadata",
+    "_on_grpc_receive": "on_message",
+    "_on_grpc_receive_trailing_metadata": "on_trailing_metadata",
+    "_on_grpc_close": "on_close",
+}
+
+
+def handling(callout: Callout, method: str) -> object:
+    """The user's function that a call's reply was handled by."""
+    if isinstance(callout.handler, GrpcStream):
+        return getattr(callout.handler, _OF_GRPC_STREAM[method])
+    return callout.handler
 
 
 def _delivered() -> None:
@@ -376,6 +394,9 @@ def forget_deleted_plugins() -> None:
         if contexts.get(plugin.context_id) is not plugin:
             del pending[token]
 
+
+_NOT_PLAIN = 0x20 | 0x80 | 0x100 | 0x200
+"""CO_GENERATOR, CO_COROUTINE, CO_ITERABLE_COROUTINE, CO_ASYNC_GENERATOR"""
 
 MOST_MILLISECONDS = 0x7FFFFFFF
 

@@ -28,11 +28,10 @@ if TYPE_CHECKING:
     from typing import Any, ClassVar, TypeVar
 
     from ._callback_tasks import CallbackTask
-    from ._errors import Policy
+    from ._errors import Policy, Reports
     from ._tasks import Task
     from ._timers import Timers
     from .callouts import GrpcReply, GrpcStream
-    from .metrics import Counter
 
     Text = str | bytes
     Pairs = Iterable[tuple[Text, Text]]
@@ -243,7 +242,7 @@ class PluginContext(Context):
 
     http_context: ClassVar[type[HttpContext] | None] = None
     tcp_context: ClassVar[type[TcpContext] | None] = None
-    on_error: ClassVar[Policy] = "deny"
+    on_error: ClassVar[Policy | Callable[..., int | None]] = "deny"
     """What an uncaught exception in a stream's callback does: "deny" answers 500, or closes a TCP connection;
     "continue" lets the stream go on; a `Deny` is another answer. Or a method with the stream's context and the
     exception as arguments, which answers as a callback does."""
@@ -306,11 +305,8 @@ class PluginContext(Context):
     _abi_ticking: Task[None] | None = None
     """What `async def on_tick` does, or did last."""
 
-    _abi_exceptions: Counter | None = None
-    """Counts exceptions; set at the first."""
-
-    _abi_places: dict[object, Any]
-    """Where exceptions came from that were logged (see `_errors`)."""
+    _abi_reports: Reports
+    """What is known of its exceptions (see `_errors`); set when the plugin is created."""
 
     _abi_holds_headers: bool | None = None
     """Whether the proxy shows bodies whose headers are held back; None until somebody wants to know."""

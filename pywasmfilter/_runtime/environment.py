@@ -15,7 +15,7 @@ import sys
 import time
 import warnings
 
-from .. import _abi
+from .. import _abi, _errors
 from ..exceptions import MisuseError
 from . import codecs, importer
 from .logging import install as install_handler
@@ -135,6 +135,10 @@ def _show_warning(message: Warning | str, category: type[Warning], filename: str
         _abi.host.log(3, text)
 
 
+def _unraisable(unraisable: Any, _default: Any = sys.unraisablehook) -> None:
+    (_default if _abi.building else _errors.report_unraisable)(unraisable)
+
+
 def install() -> None:
     """Replace what would reach for an operating system."""
     _replace(
@@ -145,6 +149,7 @@ def install() -> None:
         __stderr__=err,
         stdin=None,
         __stdin__=None,
+        unraisablehook=_unraisable,
     )
     _replace(warnings, showwarning=_show_warning)
     _replace(time, sleep=_no_sleep)

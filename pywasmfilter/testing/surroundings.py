@@ -14,7 +14,7 @@ import sys
 import warnings
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
-from pywasmfilter import _abi
+from pywasmfilter import _abi, _errors
 from pywasmfilter._runtime.logging import knowing_the_proxy, new_handler
 from pywasmfilter.types import LogLevel
 
@@ -46,6 +46,7 @@ class Surroundings:
             *filter_time.MEMBERS,
             *_REFUSED,
             *((sys, name, stream) for name, stream in self._streams.items()),
+            (sys, "unraisablehook", _unraisable),
             (warnings, "showwarning", _show_warning),
             (os, "environ", {} if _abi.building else self._environment),
             (logging.Logger, "isEnabledFor", _is_enabled_for),
@@ -128,6 +129,10 @@ _is_enabled_for = knowing_the_proxy(logging)
 
 def _show_warning(message: Any, category: type[Warning], filename: str, lineno: int, *_: object) -> None:
     _log(LogLevel.WARN, f"{filename}:{lineno}: {category.__name__}: {message}")
+
+
+def _unraisable(unraisable: Any) -> None:
+    (sys.__unraisablehook__ if _abi.building else _errors.report_unraisable)(unraisable)
 
 
 def _log(level: LogLevel, text: str) -> None:

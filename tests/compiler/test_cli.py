@@ -192,7 +192,7 @@ def test_the_report_as_json(folder: Path) -> None:
     assert report["modules"]["filter"] == "filter.py"
     assert 0 < report["seconds"] < 600
     assert report.keys() == {
-        "path", "name", "size", "sha256", "abi", "plugins", "exports", "imports", "modules", "seconds"
+        "path", "name", "size", "sha256", "abi", "plugins", "exports", "imports", "modules", "upstreams", "seconds"
     }  # fmt: skip
 
 
@@ -486,7 +486,7 @@ def test_call_as_json(called: Path) -> None:
     result = succeed("call", called, "-H", "host: a.b", "--upstream-header", "x-up: 2", "--json")
     assert result.stderr == "imported\n"
     outcome = json.loads(result.stdout)
-    assert list(outcome) == ["request", "upstream", "response", "unfinished", "log", "callbacks"]
+    assert list(outcome) == ["request", "upstream", "response", "unfinished", "log", "callbacks", "unanswered"]
     assert [":authority", "a.b"] in outcome["request"]["headers"]
     assert ["x-added", "\u00e4\u202e"] in outcome["upstream"]["headers"]
     assert ["x-up", "2"] in outcome["response"]["headers"]

@@ -64,7 +64,7 @@ class Check(HttpContext):
             return self.refuse(400, error.message)
         except RecursionError:
             return self.refuse(400, "the body is nested too deeply")
-        except ValueError as error:
+        except (ValueError, OverflowError) as error:
             return self.refuse(400, f"the body is no JSON: {error}")
         return None
 
