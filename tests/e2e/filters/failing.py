@@ -41,7 +41,7 @@ from pywasmfilter import (
 
 class BadStr(Exception):
     def __str__(self) -> str:
-        raise KeyboardInterrupt
+        raise SystemExit
 
     __repr__ = __str__
 
@@ -72,6 +72,8 @@ class BadProperty:
     def value(self) -> Any:
         raise LookupError("property")
 
+
+class BadAwaitable:
     def __await__(self) -> Any:
         raise LookupError("await")
 
@@ -186,7 +188,7 @@ class Failing(HttpContext):
 
     def on_http_request_body(self, body_size: int, end_of_stream: bool) -> Any:
         self.at("on_http_request_body")
-        return BODY_PLACES[self.place](self) if self.place in BODY_PLACES and end_of_stream else None
+        return BODY_PLACES[self.place](self) if self.place in BODY_PLACES else None
 
     def on_http_request_trailers(self, num_trailers: int) -> Any:
         self.at("on_http_request_trailers")
@@ -411,7 +413,7 @@ async def cancels_itself(self: Failing) -> None:
 
 
 async def awaits_nonsense(self: Failing) -> None:
-    await BadProperty()
+    await BadAwaitable()
 
 
 async def awaits_a_generator(self: Failing) -> None:
@@ -465,7 +467,7 @@ async def task_in_the_deep(self: Failing) -> None:
 
 
 def unraisable(_self: Failing) -> None:
-    BadProperty()
+    BadAwaitable()
     gc.collect()
 
 
