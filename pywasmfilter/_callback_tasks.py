@@ -27,6 +27,11 @@ if TYPE_CHECKING:
 HOLDS_HEADERS = b"PYFILTER_ALLOW_ON_HEADERS_STOP_ITERATION"
 """The variable of the VM's environment that says that `allow_on_headers_stop_iteration` is set for the plugin."""
 
+HOW_TO_HOLD = (
+    "that takes `allow_on_headers_stop_iteration: true` in the proxy's configuration of the plugin, and the variable "
+    f"{HOLDS_HEADERS.decode()}=true in its VM's environment"
+)
+
 _STREAMS = {
     "on_http_request_headers": StreamType.HTTP_REQUEST,
     "on_http_request_body": StreamType.HTTP_REQUEST,
@@ -279,8 +284,8 @@ class CallbackTask(Task["int | None"]):
             raise MisuseError("this body is being read already")
         if self.size is None:
             self.size = _abi.host.get_buffer_size(self.stream_type)
-        self._reader = reader
         reader.look()
+        self._reader = reader
         self._arrived = [callback for callback in self._arrived if callback[0].endswith("_trailers")]
         if not reader.done and not self._answering and reader.lets_go:
             self._let_go()
@@ -306,13 +311,11 @@ class CallbackTask(Task["int | None"]):
         headers = decode_pairs(_abi.host.get_header_map_pairs(map_type))
         self.context._abi_headers = {**(self.context._abi_headers or {}), map_type: headers}
 
-    def holds_headers(self) -> bool:
-        """Whether the proxy shows a body whose headers are held back."""
-        plugin = self.context.plugin
-        if plugin._abi_holds_headers is None:
-            variables = dict(entry.partition(b"=")[::2] for entry in _abi.host.environ())
-            plugin._abi_holds_headers = variables.get(HOLDS_HEADERS, b"").lower() in (b"1", b"true")
-        return plugin._abi_holds_headers  # type: ignore[no-any-return]
+
+def holds_headers() -> bool:
+    """Whether the environment says that the proxy shows a body whose headers are held back."""
+    variables = dict(entry.partition(b"=")[::2] for entry in _abi.host.environ())
+    return variables.get(HOLDS_HEADERS, b"").lower() in (b"1", b"true")
 
 
 def _checked(answer: object) -> int:
@@ -347,11 +350,12 @@ class _Reader(Future["Any"]):
 class WholeBody(_Reader):
     """Somebody waits for a whole body of at most so many bytes."""
 
-    __slots__ = ("_max_bytes",)
+    __slots__ = ("_hold_headers", "_max_bytes")
 
-    def __init__(self, task: CallbackTask, max_bytes: int) -> None:
+    def __init__(self, task: CallbackTask, max_bytes: int, hold_headers: bool) -> None:
         super().__init__(task)
         self._max_bytes = max_bytes
+        self._hold_headers = hold_headers
 
     def look(self) -> None:
         """The body is there when all of the message is. What is too large is not waited for."""
@@ -363,7 +367,9 @@ class WholeBody(_Reader):
             self.set_exception(BodyTooLarge(what, self._max_bytes, size))
         elif task.ends:
             self.set_result(_abi.host.get_buffer_bytes(task.stream_type, 0, EVERYTHING) if task.size else b"")
-        elif task.has_headers and not task.holds_headers():
+        elif task.has_headers and not task.context.plugin.holds_headers:
+            if self._hold_headers:
+                raise MisuseError(f"the headers cannot be held back until the body is there: {HOW_TO_HOLD}")
             self.lets_go = True
             task.keep_headers()
             task.give_up_length()
@@ -428,7 +434,7 @@ class NextChunk(_Reader):
         elif task.ends:
             self.set_result(None)
         else:
-            self.lets_go = not task.has_headers or not task.holds_headers()
+            self.lets_go = not task.has_headers or not task.context.plugin.holds_headers
             if self.lets_go and task.has_headers:
                 task.keep_headers()
 

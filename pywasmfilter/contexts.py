@@ -16,7 +16,7 @@ VM, the main thread, the worker). Names are those of the Go SDK in snake case; d
 
 from __future__ import annotations
 
-from . import _tasks, callouts, calls, hostcalls, log
+from . import _callback_tasks, _tasks, callouts, calls, hostcalls, log
 from .buffers import Buffer
 from .exceptions import ConfigError
 from .messages import Request, Response
@@ -279,6 +279,17 @@ class PluginContext(Context):
     def new_tcp_context(self, context_id: int) -> TcpContext | None:
         """The context for a new TCP connection; None if this plugin does not look at it."""
         return None if self.tcp_context is None else self.tcp_context(context_id)
+
+    @property
+    def holds_headers(self) -> bool:
+        """Whether headers can be held back until the body is there (`Message.body`).
+
+        The proxy's configuration of the plugin has `allow_on_headers_stop_iteration: true` for that, and tells the
+        module with `PYFILTER_ALLOW_ON_HEADERS_STOP_ITERATION=true` in its VM's environment. Allowed in every callback.
+        """
+        if self._abi_holds_headers is None:
+            self._abi_holds_headers = _callback_tasks.holds_headers()
+        return self._abi_holds_headers
 
     @property
     def plugin_configuration(self) -> bytes:

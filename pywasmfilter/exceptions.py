@@ -139,8 +139,8 @@ _READING = (
     "on_http_stream_done; those of a call in the call's own callback"
 )
 _CHANGING = (
-    "headers and trailers can be changed in their own callback and while the stream is paused from it; keep what you "
-    "need later as an attribute"
+    "headers and trailers can be changed in their own callback and while the stream is paused from it, and not after a "
+    "body was awaited unless the proxy holds headers back (allow_on_headers_stop_iteration)"
 )
 _SHARED_QUEUE = "no queue has this id; register_shared_queue and resolve_shared_queue give ids"
 _ADVICE = {

@@ -47,7 +47,7 @@ class Message:
         for name, part in parts.items():
             object.__setattr__(self, name, part)
 
-    def body(self, max_bytes: int = DEFAULT_MAX_BYTES) -> Future[bytes]:
+    def body(self, max_bytes: int = DEFAULT_MAX_BYTES, *, hold_headers: bool = False) -> Future[bytes]:
         """The whole body: `body = await self.request.body(max_bytes=65536)`; b"" if there is none.
 
         For `async def` callbacks of this message. The proxy holds the body back, so that it can still be changed
@@ -57,10 +57,11 @@ class Message:
 
         Awaited in the headers' callback, the headers leave before the body comes, and without `content-length`: they
         can be read afterwards, but not be changed. Where the proxy's configuration says
-        `allow_on_headers_stop_iteration`, and says so to the module, they are held back too; see docs/async.md.
+        `allow_on_headers_stop_iteration`, and says so to the module (`PluginContext.holds_headers`), they are held back
+        too. With `hold_headers` nothing leaves before the body is there: MisuseError where the proxy cannot do that.
         """
         task = task_of(self._stream_type)
-        reader = WholeBody(task, max_bytes)
+        reader = WholeBody(task, max_bytes, hold_headers)
         task.read(reader)
         return reader
 

@@ -76,6 +76,11 @@ _VM_CONFIG = click.option("--vm-config", metavar="TEXT|@FILE", default="", help=
 _ENV = click.option(
     "--env", metavar="NAME=VALUE", multiple=True, help="An environment variable of the VM. May be repeated."
 )
+_HOLD_HEADERS = click.option(
+    "--allow-on-headers-stop-iteration",
+    is_flag=True,
+    help="Show bodies to the plugin while it holds their headers back, as the option of Envoy's configuration does.",
+)
 _PATHS_OR_HERE = click.argument("paths", type=click.Path(path_type=Path), nargs=-1, metavar="[PATH...]")
 _PATHS = click.argument("paths", type=click.Path(path_type=Path), nargs=-1, required=True, metavar="PATH...")
 
@@ -176,6 +181,7 @@ def _recording_path(_ctx: click.Context, _param: click.Parameter, value: Path | 
 @_CONFIG
 @_VM_CONFIG
 @_ENV
+@_HOLD_HEADERS
 @click.option("--concurrency", type=click.IntRange(min=1), default=1, show_default=True, help="Worker threads.")
 @click.option(
     "--log-level",
@@ -302,6 +308,7 @@ def _served(
                 plugin_configuration=_text_or_file(options["config"]),
                 vm_configuration=_text_or_file(options["vm_config"]),
                 environment=dict(map(_variable, options["env"])),
+                allow_on_headers_stop_iteration=options["allow_on_headers_stop_iteration"],
                 port=default_port if options["port"] is None else options["port"],
                 concurrency=options["concurrency"],
                 upstream=options["upstream"],
@@ -415,6 +422,7 @@ def test(ctx: click.Context, filter_body: str, pytest_arguments: tuple[str, ...]
 @_CONFIG
 @_VM_CONFIG
 @_ENV
+@_HOLD_HEADERS
 @click.option(
     "--upstream-status",
     type=click.IntRange(200, 599),
@@ -520,6 +528,7 @@ def _call_arguments(options: dict[str, Any]) -> dict[str, Any]:
         "configuration": _text_or_file(options["config"]),
         "vm_configuration": _text_or_file(options["vm_config"]),
         "environment": dict(map(_variable, options["env"])),
+        "allow_on_headers_stop_iteration": options["allow_on_headers_stop_iteration"],
         "advance": _seconds(options["advance"]),
     }
 

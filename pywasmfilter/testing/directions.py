@@ -190,7 +190,7 @@ class Direction:
             self.shown.pop(self._names[0], None)
             self._pass(end_of_stream)
         else:
-            self._hold(end_of_stream, blocked=True)
+            self._hold(end_of_stream, blocked=not self._stream.plugin.allow_on_headers_stop_iteration)
 
     def _on_body(self, data: bytes, end_of_stream: bool) -> None:
         if data and self._scrapped:
@@ -211,6 +211,7 @@ class Direction:
             self._stream.answer(too_large)
         elif goes_on:
             self._body_shown = False
+            self.shown.pop(self._names[0], None)
             self._pass(end_of_stream)
         else:
             self._hold(end_of_stream)
@@ -218,7 +219,7 @@ class Direction:
     def _on_trailers(self, pairs: Pairs, _end_of_stream: bool) -> None:
         self.shown[self._names[1]] = pairs
         if self._goes_on("trailers", len(pairs), ends=True):
-            self.shown.pop(self._names[1], None)
+            self.shown.clear()
             self._pass(True)
         else:
             self._hold(True)

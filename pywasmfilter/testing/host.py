@@ -18,6 +18,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self, TypeAlias, get_args
 
+from pywasmfilter._callback_tasks import HOLDS_HEADERS
 from pywasmfilter.types import LogLevel, Status
 
 from .functions import HostFunctions
@@ -68,6 +69,7 @@ class Host(Proxy):
         vm_id: str = "",
         vm_configuration: Configuration = None,
         environment: Mapping[str, str] | None = None,
+        allow_on_headers_stop_iteration: bool = False,
         upstream: Upstream = ok,
     ) -> None:
         super().__init__()
@@ -83,7 +85,12 @@ class Host(Proxy):
         self._all_vms: list[VM] = []
         variables = tuple(sorted((environment or {}).items()))
         self._first_vm = VmKey(_paths(filter), vm_id, configuration_bytes(vm_configuration), variables)
-        self.plugin = self.start(plugin=plugin, configuration=configuration, upstream=upstream)
+        self.plugin = self.start(
+            plugin=plugin,
+            configuration=configuration,
+            allow_on_headers_stop_iteration=allow_on_headers_stop_iteration,
+            upstream=upstream,
+        )
         """The first plugin, to which the host's own methods belong."""
 
     def start(
@@ -95,26 +102,34 @@ class Host(Proxy):
         vm_id: str | None = None,
         vm_configuration: Configuration = None,
         environment: Mapping[str, str] | None = None,
+        allow_on_headers_stop_iteration: bool = False,
         upstream: Upstream = ok,
         new_vm: bool = False,
     ) -> Plugin:
         """Start another plugin; where nothing is said of filter and VM, of the first one's. Raises Refused.
 
+        `allow_on_headers_stop_iteration` is the option of Envoy's configuration: the filter is shown a body while it
+        holds the headers back. It comes with the variable of the environment that tells the filter.
+
         As in Envoy, plugins with equal filter, `vm_id`, VM configuration and environment share a VM. With `new_vm` this
         one gets its own, as it does on another worker.
         """
         first = self._first_vm
+        variables = dict(first.environment) if environment is None else dict(environment)
+        if allow_on_headers_stop_iteration:
+            variables[HOLDS_HEADERS.decode()] = "true"
         key = VmKey(
             first.paths if filter is None else _paths(filter),
             first.vm_id if vm_id is None else vm_id,
             first.configuration if vm_configuration is None else configuration_bytes(vm_configuration),
-            first.environment if environment is None else tuple(sorted(environment.items())),
+            tuple(sorted(variables.items())),
         )
         if new_vm or key not in self._vms:
             self._vms[key] = self._new_vm(key)
             self._all_vms.append(self._vms[key])
         started = self._vms[key].start_plugin(plugin, configuration_bytes(configuration), self.properties)
         started.upstream = upstream
+        started.allow_on_headers_stop_iteration = allow_on_headers_stop_iteration
         self.plugins.append(started)
         return started
 

@@ -67,6 +67,8 @@ class Plugin:
         self.upstream: Upstream = ok
         self.call_status = (0, b"")
         """What `proxy_get_status` answers."""
+        self.allow_on_headers_stop_iteration = False
+        """Whether streams show a body whose headers are held back, as Envoy's option of that name says."""
         self.deleted = False
         self.properties = Properties(
             {"plugin_name": root_id, "plugin_root_id": root_id, "plugin_vm_id": vm.vm_id}, properties

@@ -27,6 +27,7 @@ FailurePolicy: TypeAlias = Literal["FAIL_CLOSED", "FAIL_OPEN", "FAIL_RELOAD"]
 LOOPBACK: Final = "127.0.0.1"
 LISTENER: Final = "pyfilter"
 UPSTREAM: Final = "upstream"
+HOLDS_HEADERS: Final = "PYFILTER_ALLOW_ON_HEADERS_STOP_ITERATION"
 
 _TYPE: Final = "type.googleapis.com/"
 _HTTP_MANAGER: Final = "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
@@ -50,6 +51,8 @@ class WasmPlugin:
     vm_configuration: bytes = b""
     environment: Mapping[str, str] = field(default_factory=dict)
     failure_policy: FailurePolicy = "FAIL_CLOSED"
+    allow_on_headers_stop_iteration: bool = False
+    """Whether a body is shown while its headers are held back. A variable of the environment tells the module."""
 
     def config(self) -> Config:
         """envoy.extensions.wasm.v3.PluginConfig"""
@@ -67,8 +70,12 @@ class WasmPlugin:
             plugin["configuration"] = bytes_value(self.configuration)
         if self.vm_configuration:
             plugin["vm_config"]["configuration"] = bytes_value(self.vm_configuration)
-        if self.environment:
-            plugin["vm_config"]["environment_variables"] = {"key_values": dict(self.environment)}
+        environment = dict(self.environment)
+        if self.allow_on_headers_stop_iteration:
+            plugin["allow_on_headers_stop_iteration"] = True
+            environment[HOLDS_HEADERS] = "true"
+        if environment:
+            plugin["vm_config"]["environment_variables"] = {"key_values": environment}
         return plugin
 
 

@@ -57,6 +57,7 @@ def serve(  # noqa: PLR0913  # each is an option of `pyfilter run`, or what the 
     vm_configuration: bytes = b"",
     environment: Mapping[str, str] | None = None,
     failure_policy: FailurePolicy = "FAIL_CLOSED",
+    allow_on_headers_stop_iteration: bool = False,
     port: int = 0,
     concurrency: int = 1,
     upstream: str | None = None,
@@ -83,6 +84,7 @@ def serve(  # noqa: PLR0913  # each is an option of `pyfilter run`, or what the 
         vm_configuration=vm_configuration,
         environment=environment or {},
         failure_policy=failure_policy,
+        allow_on_headers_stop_iteration=allow_on_headers_stop_iteration,
     )
     with ExitStack() as stack:
         host, upstream_port = split_upstream(upstream or stack.enter_context(EchoServer()).url)
