@@ -9,7 +9,6 @@ each request costs a call. The service hears nothing of trailers.
 
 from __future__ import annotations
 
-import os
 import re
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -57,17 +56,13 @@ class ExternalAuth(PluginContext):
     config: Config
 
     def on_plugin_start(self, plugin_configuration_size: int) -> bool:
-        if self.config.max_body and os.environ.get(HOLDS_HEADERS) != "true":
-            log.error(f"max_body needs a proxy with allow_on_headers_stop_iteration, and {HOLDS_HEADERS}=true")
+        if self.config.max_body and not self.holds_headers:  # or headers would leave before the service has decided
+            log.error("max_body needs a proxy with allow_on_headers_stop_iteration that tells the module so")
             return False
         return True
 
     def new_http_context(self, context_id: int) -> HttpContext:
         return Authorize(context_id)
-
-
-HOLDS_HEADERS = "PYFILTER_ALLOW_ON_HEADERS_STOP_ITERATION"
-"""Without this, headers would be on their way to the upstream before the body is there, and so before the answer."""
 
 
 class Authorize(HttpContext):
