@@ -16,11 +16,12 @@ if TYPE_CHECKING:
         A status other than OK raises (`exceptions.raise_for_status`), but a header or property that is not there is
         None. Wherever bytes go out, `str` is accepted too and encoded as UTF-8 with "surrogateescape".
 
-        Five methods are no host calls: `get_effective_context`, the context that calls act on, 0 outside of callbacks;
-        `get_running_stream`, the stream type that the running callback's answer can pause, -1 if none or if calls act
-        on another context; `get_call_number`, another number for each call of the host into the module;
-        `notify_deletes`, which makes contexts hear of proxy_on_delete; and `get_memory`: the size of the VM's memory in
-        bytes and its bound, the bytes and blocks in use, and how many streams have begun. `clear_route_cache` is in
+        Six methods are no host calls: `get_effective_context`, the context that calls act on, 0 outside of callbacks;
+        `get_answered_stream`, the stream type that the running callback's answer can pause, -1 if none;
+        `get_running_stream`, the same, but -1 too if calls act on another context; `get_call_number`, another number
+        for each call of the host into the module; `notify_deletes`, which makes contexts hear of proxy_on_delete; and
+        `get_memory`: the size of the VM's memory in bytes and its bound, the bytes and blocks in use, and how many
+        streams have begun. `clear_route_cache` is in
         ABI 0.1.0 only.
         """
 
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
         def set_effective_context(self, context_id: int) -> None: ...
         def get_effective_context(self) -> int: ...
         def get_running_stream(self) -> int: ...
+        def get_answered_stream(self) -> int: ...
         def get_call_number(self) -> int: ...
         def notify_deletes(self) -> None: ...
         def get_memory(self) -> list[int]: ...

@@ -69,18 +69,22 @@ def on_coroutine(context: Any, method: str, coroutine: Coroutine[Any, Any, Any],
 
 def _run_beside(context: Any, method: str, coroutine: Coroutine[Any, Any, Any]) -> object:
     """A callback that holds nothing back: what is left of it at its first wait goes on as a task of the plugin."""
-    if method.startswith(("_on_http_call", "_on_grpc")):
-        coroutine.close()
-        raise TypeError("the callback of a call is a plain function; coroutines await http_call and grpc_call instead")
     plugin = getattr(context, "plugin", context)
     task = Task(plugin, coroutine, public_name(context, method))
     _abi.host.notify_deletes()
     if task.start_within():
         return task.result()
     if method == "_on_done" and plugin is context:
-        task.when_done(_abi.host.done)
+        task.when_done(_say_done)
         return False
     return None
+
+
+def _say_done() -> None:
+    try:
+        _abi.host.done()
+    except HostcallError as error:  # the proxy has not waited
+        _abi.host.log(LogLevel.DEBUG, f"on_plugin_done ends after its plugin: {error}")
 
 
 def public_name(context: Any, method: str) -> str:
@@ -434,8 +438,8 @@ class NextChunk(_Reader):
         elif task.ends:
             self.set_result(None)
         else:
-            self.lets_go = not task.has_headers or not task.context.plugin.holds_headers
-            if self.lets_go and task.has_headers:
+            self.lets_go = True
+            if task.has_headers:
                 task.keep_headers()
 
 
@@ -465,6 +469,7 @@ def change_body(stream_type: StreamType, start: int, size: int, data: str | byte
     task = (getattr(context, "_abi_waiting", None) or {}).get(stream_type)
     if task is not None and task.has_headers:
         new_size = _abi.host.get_buffer_size(stream_type)
+        task.seen += new_size - (task.size or 0)
         task.size = new_size
         name = _headers_of(stream_type)
         if _abi.host.get_header_map_value(name, "content-length") is not None:

@@ -31,7 +31,6 @@ ALWAYS = (
 _OF_ALL = {"proxy_on_foreign_function": "on_foreign_function"}
 
 _OF_PLUGIN = {
-    "proxy_on_tick": "on_tick",
     "proxy_on_queue_ready": "on_queue_ready",
     "proxy_on_done": "on_plugin_done",
     "proxy_on_log": "on_log",

@@ -10,6 +10,7 @@ from __future__ import annotations
 from . import _abi, _callbacks, _errors, callouts, registry
 from ._callback_tasks import public_name
 from ._state import contexts
+from ._tasks import Future
 from ._timers import timers_of
 from .contexts import Context, HttpContext, PluginContext, TcpContext, VMContext
 from .types import Action, LogLevel, StreamType
@@ -304,6 +305,9 @@ def on_exception(context: Any, method: str, exception: BaseException) -> int:
     _errors.make_room(exception)
     callout = callouts.take_delivering(method)
     if callout is not None:
+        if isinstance(future := getattr(callout.handler, "__self__", None), Future):
+            future.set_exception(exception)  # it is raised where the reply is awaited
+            return 0
         context = callout.context
     elif isinstance(context, _UndecidedStream):
         context = contexts.get(context.context_id)

@@ -32,6 +32,12 @@ else:  # `typing` is not worth its memory
 current: Task[Any] | None = None
 """The task that runs now."""
 
+ready: list[Task[Any]] | None = None
+"""Tasks whose turn comes when the one that runs waits or has ended; None if none runs.
+
+They do not run in the middle of it, so that each finds things as others left them, and none is deep inside of others.
+"""
+
 
 class Future(Generic[R]):
     """A result that may not be there yet. Any number of coroutines can `await` it."""
@@ -163,7 +169,7 @@ class Task(Future[R]):
 
     def _let_go_of_coroutine(self) -> None:
         """Let go of a coroutine that does not want to end, while it can still wait: else it might try that for ever."""
-        global current  # noqa: PLW0603  # as in `_run`
+        global current  # noqa: PLW0603  # as in `_advance`
         outer, current = current, self
         try:
             if self._coroutine is not None:
@@ -172,6 +178,7 @@ class Task(Future[R]):
             _errors.report(self.context, self.place, error)
         finally:
             self._coroutine = None
+            self.set_exception(CancelledError(f"{self.place} would not end"))
             current = outer
 
     def _throw(self, exception: BaseException) -> None:
@@ -190,25 +197,29 @@ class Task(Future[R]):
             awaited.do_not_call(self._go_on)
 
     def _go_on(self) -> None:
-        """What was waited for is there.
+        """What was waited for is there."""
+        if ready is None:
+            self._resume()
+        else:
+            ready.append(self)
+
+    def _resume(self) -> None:
+        """Run on, unless it has been cancelled meanwhile, and waits for something else.
 
         A stream's callback is no place for what other streams do: the proxy would mistake their answers for its own.
         """
+        if self._awaited is None or not self._awaited.done:
+            return
         context: Any = self.context
-        effective = _abi.host.get_effective_context()
-        if effective == context.context_id:
+        if _abi.host.get_effective_context() == context.context_id:
             self._run(None)
         elif not is_alive(context):
             return
-        elif effective == getattr(context, "plugin", context).context_id or _abi.host.get_running_stream() < 0:
+        elif _abi.host.get_answered_stream() < 0:
             with EffectiveContext(context.context_id):
                 self._run(None)
         else:
-            timers_of(context).call_later(0, self._go_on_later, context)
-
-    def _go_on_later(self) -> None:
-        if not self.done and self._awaited is not None:
-            self._run(None)
+            timers_of(context).call_later(0, self._resume, context)
 
     def _id(self) -> int:
         """The context to turn to: the plugin's, where a stream is gone."""
@@ -218,7 +229,20 @@ class Task(Future[R]):
         return _abi.host.get_effective_context()
 
     def _run(self, exception: BaseException | None) -> None:
-        """Go on to the next thing that has to be waited for, or to the end."""
+        """Go on to the next thing that has to be waited for, or to the end; then those that are ready do."""
+        global ready  # noqa: PLW0603  # as `current`
+        if ready is not None:
+            self._advance(exception)
+            return
+        ready = []
+        try:
+            self._advance(exception)
+            for task in ready:  # which grows meanwhile
+                task._resume()
+        finally:
+            ready = None
+
+    def _advance(self, exception: BaseException | None) -> None:
         global current  # noqa: PLW0603  # a VM runs one at a time
         outer, current = current, self
         coroutine = self._coroutine
@@ -275,7 +299,8 @@ class Task(Future[R]):
         return None
 
     def _fail(self, error: BaseException) -> None:
-        if type(error) is RuntimeError and error.args == ("no running event loop",):
+        needs_loop = type(error) is RuntimeError and error.args == ("no running event loop",)
+        if needs_loop or (type(error) is AttributeError and error.name == "create_future"):
             error.add_note(f"A filter has no event loop of asyncio: {ADVICE}")
         self.set_exception(error)
 
@@ -290,7 +315,7 @@ class Task(Future[R]):
 
 
 _PATIENCE = 8
-"""How often a coroutine whose context is gone may go on to await, in its `finally` blocks for instance."""
+"""How often a coroutine whose context is gone may go on to await, or its tasks start others, in `finally` blocks."""
 
 ADVICE = (
     "use what pywasmfilter has, such as http_call, grpc_call, sleep, gather, timeout and create_task; asyncio's need "
@@ -308,6 +333,11 @@ def create_task(context: Any, coroutine: Coroutine[Any, Any, R]) -> Task[R]:
         raise TypeError(
             f"create_task takes a coroutine, which calling an `async def` function gives, not {coroutine!r}"
         )
+    if context._abi_over or not is_alive(context):
+        coroutine.close()
+        raise MisuseError(
+            "no task can begin: its context is over, or still being created; `self.plugin` may have tasks"
+        )
     task = Task(context, coroutine, f"the task {getattr(coroutine, '__qualname__', 'of a generator')}")
     _abi.host.notify_deletes()
     with EffectiveContext(context.context_id):
@@ -316,10 +346,11 @@ def create_task(context: Any, coroutine: Coroutine[Any, Any, R]) -> Task[R]:
 
 
 def end_all(context: Any) -> None:
-    """A context is gone: its tasks are cancelled, so that their `finally` blocks run."""
-    tasks = context._abi_tasks
-    while tasks:
-        tasks.pop().end()
+    """A context is gone: its tasks are cancelled, so that their `finally` blocks run, and those that these start."""
+    for _ in range(_PATIENCE):
+        tasks, context._abi_tasks = context._abi_tasks, None
+        for task in tasks or ():
+            task.end()
 
 
 def running_context(function: str) -> Any:

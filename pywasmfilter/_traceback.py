@@ -141,18 +141,18 @@ def _steps(exception: BaseException) -> Iterator[TracebackType]:
 
 
 def ends(exception: BaseException) -> tuple[tuple[str, int], ...]:
-    """Where an exception came from, in short: its outermost frame, its last one outside of Python's library, and the
-    innermost. What lies between may be different for each of many recursions.
+    """Where an exception came from, in short: the first and the last two frames of the user's code, and the innermost.
+
+    What lies between may be different for each of many recursions.
     """
     first: tuple[str, int] | None = None
-    own = last = ("", 0)
+    before = own = last = ("", 0)
     for step in _steps(exception):
         last = step.tb_frame.f_code.co_filename, step.tb_lineno or 0
-        if first is None:
-            first = last
         if not last[0].startswith("/python/") and not _is_of_the_sdk(step.tb_frame):
-            own = last
-    return first or last, own, last
+            before, own = own, last
+            first = first or own
+    return first or own, before, own, last
 
 
 def _is_of_the_sdk(frame: FrameType) -> bool:
@@ -161,7 +161,7 @@ def _is_of_the_sdk(frame: FrameType) -> bool:
 
 def innermost(exception: BaseException) -> str:
     """Where the user's code was, as a part of a sentence; "" if that is not known."""
-    path, line = ends(exception)[1]
+    path, line = ends(exception)[2]
     return f', File "{path}", line {line}' if path else ""
 
 

@@ -75,6 +75,14 @@ def dispatch_http_call(
     return token
 
 
+def give_to_plugin(token: int) -> None:
+    """Let a call be its plugin's, so that its reply comes whatever becomes of the stream that made it: others may await
+    it too.
+    """
+    callout = pending[token]
+    callout.context = getattr(callout.context, "plugin", callout.context)
+
+
 def on_http_call_response(token: int, num_headers: int, body_size: int, num_trailers: int) -> None:
     """proxy_on_http_call_response"""
     callout = _arrived(pending.pop(token, None))

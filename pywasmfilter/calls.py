@@ -156,7 +156,10 @@ def http_call(
         pairs.append(("content-type", "application/json"))
     pairs += headers.items() if hasattr(headers, "items") else headers
     call = HttpCall()
-    callouts.dispatch_http_call(cluster, pairs, call.arrived, body=body, timeout_milliseconds=milliseconds(timeout))
+    token = callouts.dispatch_http_call(
+        cluster, pairs, call.arrived, body=body, timeout_milliseconds=milliseconds(timeout)
+    )
+    callouts.give_to_plugin(token)
     return call
 
 
@@ -198,6 +201,7 @@ def grpc_call(
         initial_metadata=initial_metadata,
         timeout_milliseconds=milliseconds(timeout),
     )
+    callouts.give_to_plugin(token)
     call.on_abandoned = _Cancel(token)
     return call
 
@@ -247,6 +251,11 @@ class GrpcMessages(GrpcStream):
     def on_close(self, status: int, details: str) -> None:
         """Let the loop end."""
         self._end = GrpcReply(status, details, b"")
+        self._wake()
+
+    def cancel(self) -> None:
+        """As `GrpcStream.cancel`; the loop ends."""
+        super().cancel()
         self._wake()
 
     def _wake(self) -> None:

@@ -75,7 +75,7 @@ class Context:
     """What the context's callbacks have paused, `1 << StreamType` for each; the shim sets it."""
 
     _abi_ended = -1
-    """The host's call in which this HTTP stream was answered or closed; Envoy breaks down at a second time in one."""
+    """The host's call in which this stream was answered or closed; Envoy breaks down at a second time in one."""
 
     _abi_over = False
     """Whether the stream's last callbacks have come."""
@@ -114,6 +114,7 @@ class Context:
 
         It ends with its context at the latest: a stream's task is cancelled when the stream is over, a plugin's
         (`self.plugin.create_task`) goes on. An exception in it is logged, unless the task is awaited, which raises it.
+        Raises TypeError for what is no coroutine, MisuseError for a context that is over or still being created.
         """
         return _tasks.create_task(self, coroutine)
 
@@ -180,8 +181,11 @@ class Context:
         return stream
 
     def _calling_id(self) -> int:
-        """The context that makes calls: of a stream that is over, its plugin."""
-        return self.context_id
+        """The context that makes calls: of a stream that is over, or in a task of its plugin, that is the plugin."""
+        plugin = getattr(self, "plugin", self)
+        running = _tasks.current
+        is_plugins = self._abi_over or (running is not None and running.context is plugin)
+        return plugin.context_id if is_plugins else self.context_id
 
     def dispatch_http_call(
         self,
@@ -496,9 +500,6 @@ class HttpContext(Context):
         self._abi_over = True
         return self.on_http_stream_done()
 
-    def _calling_id(self) -> int:
-        return self.plugin.context_id if self._abi_over else self.context_id
-
 
 _DOWNSTREAM_DATA = Buffer(BufferType.DOWNSTREAM_DATA)
 _UPSTREAM_DATA = Buffer(BufferType.UPSTREAM_DATA)
@@ -581,6 +582,3 @@ class TcpContext(Context):
     def _on_log(self) -> Waiting:
         self._abi_over = True
         return self.on_stream_done()
-
-    def _calling_id(self) -> int:
-        return self.plugin.context_id if self._abi_over else self.context_id

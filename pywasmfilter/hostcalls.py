@@ -234,11 +234,14 @@ def _check_paused(context: Any, stream_type: StreamType) -> None:
 
 
 def _end(context: Any, stream_type: StreamType) -> None:
-    """An HTTP stream is about to be answered or closed, which a callback can do once."""
-    if context is None or stream_type > StreamType.HTTP_RESPONSE:
+    """A stream is about to be answered or closed, which a callback can do once to an HTTP stream."""
+    if context is None or stream_type == StreamType.UPSTREAM:
+        return
+    number = _abi.host.get_call_number()
+    if stream_type == StreamType.DOWNSTREAM:
+        context._abi_ended = number  # noqa: SLF001
         return
     _check_not_over(context)
-    number = _abi.host.get_call_number()
     if context._abi_ended == number:  # noqa: SLF001
         raise MisuseError("this callback has answered or closed the stream already")
     context._abi_ended = number  # noqa: SLF001

@@ -189,6 +189,12 @@ HOSTCALL(get_running_stream) {
     return PyLong_FromLong(running.effective == running.calling ? running.stream : -1);
 }
 
+/* Not a host call: the stream type that the running callback's answer can pause, whatever calls act on; -1 if none. */
+HOSTCALL(get_answered_stream) {
+    ARGUMENTS(0);
+    return PyLong_FromLong(running.stream);
+}
+
 /* Not a host call: a number for each call of the host into the module, the same for callbacks inside that call. */
 HOSTCALL(get_call_number) {
     ARGUMENTS(0);
@@ -646,6 +652,7 @@ PyMethodDef hostcall_methods[] = {
     METHOD(set_effective_context, "set_effective_context(context_id)"),
     METHOD(get_effective_context, "get_effective_context() -> int"),
     METHOD(get_running_stream, "get_running_stream() -> int"),
+    METHOD(get_answered_stream, "get_answered_stream() -> int"),
     METHOD(get_call_number, "get_call_number() -> int"),
     METHOD(notify_deletes, "notify_deletes()"),
     METHOD(get_memory, "get_memory() -> list[int]"),

@@ -81,11 +81,11 @@ get_property                 iiii         *           =                hostcalls
 set_property                 iiii         *           =                hostcalls.set_property
 call_foreign_function        iiiiii       *           =                hostcalls.call_foreign_function
 http_call                    iiiiiiiiii   *           =                hostcalls.dispatch_http_call
-    Context.dispatch_http_call
+    Context.dispatch_http_call Context.http_call
 grpc_call                    iiiiiiiiiiii *           =                hostcalls.dispatch_grpc_call
-    Context.dispatch_grpc_call
+    Context.dispatch_grpc_call Context.grpc_call
 grpc_stream                  iiiiiiiii    *           =                hostcalls.open_grpc_stream
-    Context.open_grpc_stream
+    Context.open_grpc_stream Context.grpc_stream
 grpc_send                    iiii         *           =                hostcalls.grpc_send GrpcStream.send
 grpc_close                   i            *           =                hostcalls.grpc_close GrpcStream.close
 grpc_cancel                  i            *           =                hostcalls.grpc_cancel GrpcStream.cancel
@@ -106,7 +106,10 @@ record_metric                il           *           =                hostcalls
 get_metric                   ii           *           =                hostcalls.get_metric Counter.value Gauge.value
 """
 
-NO_FUNCTIONS = {"get_effective_context", "get_running_stream", "get_call_number", "get_memory", "notify_deletes"}
+NO_FUNCTIONS = {
+    *("get_effective_context", "get_running_stream", "get_answered_stream", "get_call_number"),
+    *("get_memory", "notify_deletes"),
+}
 """Methods of the host that the shim answers itself."""
 
 WASI = {
@@ -126,7 +129,7 @@ CALLBACKS_TEXT = """
 context_create                  ii→    on_context_create                   -    ! PluginContext.new_{http,tcp}_context
 vm_start                        ii→i   on_vm_start                         -    ! VMContext.on_vm_start
 configure                       ii→i   _on_configure                       P    ! PluginContext.on_plugin_start
-tick                            i→     on_tick                             P    . PluginContext.on_tick
+tick                            i→     _on_tick                            P    ! PluginContext.on_tick sleep timeout
 queue_ready                     ii→    on_queue_ready                      P    . PluginContext.on_queue_ready
 new_connection                  i→i    on_new_connection                   T    . TcpContext.on_new_connection
 downstream_data                 iii→i  on_downstream_data                  T    . TcpContext.on_downstream_data

@@ -103,6 +103,10 @@ class PythonHost:
         """The stream type that the running callback's answer can pause, if calls act on its context; else -1."""
         return self.running.stream if self.running.effective == self.running.calling else -1
 
+    def get_answered_stream(self) -> int:
+        """The same, whatever calls act on."""
+        return self.running.stream
+
     def get_call_number(self) -> int:
         """Another number for each call of the host."""
         return self.running.number

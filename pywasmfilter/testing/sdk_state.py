@@ -26,6 +26,7 @@ _VALUES = (
     (_callbacks, "exported"),
     (_callbacks, "notifies_deletes"),
     (_tasks, "current"),
+    (_tasks, "ready"),
     (_errors, "is_of_a_test"),
     (_abi, "host"),
 )
@@ -48,7 +49,8 @@ class SdkState:
     _current: ClassVar[SdkState | None] = None
 
     def __init__(self, host: PythonHost, is_of_a_test: Callable[[BaseException], bool]) -> None:
-        self._values: list[Any] = [{}, VMContext, None, None, False, True, frozenset(), False, None, is_of_a_test, host]
+        values = [{}, VMContext, None, None, False, True, frozenset(), False, None, None, is_of_a_test, host]
+        self._values: list[Any] = values
         self._tables: list[Any] = [{}, {}, set(), {}, {}, {}]
         self._outer: list[SdkState | None] = []
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from pywasmfilter import _abi, _errors
 from pywasmfilter._runtime.logging import knowing_the_proxy, new_handler
+from pywasmfilter._tasks import ADVICE
 from pywasmfilter.types import LogLevel
 
 from . import filter_time
@@ -45,6 +46,7 @@ class Surroundings:
         members = [
             *filter_time.MEMBERS,
             *_REFUSED,
+            *_event_loops(),
             *((sys, name, stream) for name, stream in self._streams.items()),
             (sys, "unraisablehook", _unraisable),
             (warnings, "showwarning", _show_warning),
@@ -138,6 +140,16 @@ def _unraisable(unraisable: Any) -> None:
 def _log(level: LogLevel, text: str) -> None:
     if not _abi.building:
         _abi.host.log(level, text)
+
+
+def _event_loops() -> list[tuple[Any, str, Any]]:
+    """What makes them, if asyncio is there."""
+    asyncio: Any = sys.modules.get("asyncio")
+    return [] if asyncio is None else [(place, "new_event_loop", _no_loop) for place in (asyncio, asyncio.events)]
+
+
+def _no_loop() -> NoReturn:
+    raise RuntimeError(f"asyncio's event loop is not available: {ADVICE}")
 
 
 def _no_exit(*_: object) -> NoReturn:

@@ -3,14 +3,26 @@
 from __future__ import annotations
 
 import re
+import socket
+import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass
 from itertools import count
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from pywasmfilter_compiler.envoy.bootstrap import UPSTREAM, WasmPlugin, bootstrap, cluster, http_listener, route_to
+from pywasmfilter_compiler.envoy.bootstrap import (
+    UPSTREAM,
+    WasmPlugin,
+    bootstrap,
+    cluster,
+    http_listener,
+    route_to,
+    tcp_listener,
+    wasm_access_log,
+)
 from pywasmfilter_compiler.envoy.echo import EchoServer
 from pywasmfilter_compiler.envoy.http1 import MessageError
 from pywasmfilter_compiler.envoy.process import EnvoyProcess
@@ -18,6 +30,7 @@ from pywasmfilter_compiler.envoy.run import serve
 from pywasmfilter_compiler.errors import ToolError
 
 from tests.e2e.client import Response, request
+from tests.testing.test_errors import FAILING_POLICIES, PLACES, POLICIES, WAYS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -261,3 +274,242 @@ def test_plugin_that_cannot_start_is_refused(
         serve(build_filter("raises").path, root_id=plugin, plugin_configuration=configuration),
     ):
         pass
+
+
+# The filter that fails in every way and place, with the traffic of tests/testing/test_errors.py
+
+OF_HTTP = ("deny", "continue", "busy", "function", "method", "decorated", "init", "init-busy", "elsewhere")
+
+
+@dataclass(frozen=True)
+class Failing:
+    """One Envoy with a listener for each plugin of the filter that fails."""
+
+    envoy: EnvoyProcess
+
+    def ask(self, plugin: str, path: str, *headers: tuple[str, str]) -> Response:
+        """A request with a body and a trailer."""
+        fields = [("transfer-encoding", "chunked"), ("trailer", "x-end"), *headers]
+        port = self.envoy.listener_port(plugin)
+        return request(port, "POST", path, fields, b"4\r\nbody\r\n0\r\nx-end: 1\r\n\r\n")
+
+    def leave(self, plugin: str, path: str) -> None:
+        """A client that goes away as soon as its request is being held."""
+        begun = self.envoy.log_text.count("holding")
+        with socket.create_connection(("127.0.0.1", self.envoy.listener_port(plugin)), timeout=30) as connection:
+            connection.sendall(f"GET {path} HTTP/1.1\r\nhost: test.local\r\n\r\n".encode())
+            self.envoy.wait_for_log("holding", 10, count=begun + 1)
+
+    def count(self, plugin: str) -> int:
+        """What the metric says."""
+        name = re.escape(f"wasmcustom.pywasmfilter_exceptions_plugin={plugin}")
+        found = re.search(rf"^{name}: (\d+)$", self.envoy.admin("/stats"), re.MULTILINE)
+        return 0 if found is None else int(found[1])
+
+    def wait_for_count(self, plugin: str, expected: int) -> None:
+        """Until so many exceptions were counted, which ends the test if they are more, or too late."""
+        deadline = time.monotonic() + 10
+        while self.count(plugin) < expected and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert self.count(plugin) == expected
+
+    def check(self) -> None:
+        """The VM is the first one, and works."""
+        assert self.ask("deny", "/nowhere/value").status == 200
+        assert not [line for line in self.envoy.wasm_log() if line.level == "critical"]
+        assert "Wasm VM failed" not in self.envoy.log_text
+
+    def resident(self) -> int:
+        """The memory of the whole process, in bytes."""
+        status = Path(f"/proc/{self.envoy.pid}/status").read_text(encoding="ascii")
+        (size,) = re.findall(r"^VmRSS:\s+(\d+) kB$", status, re.MULTILINE)
+        return int(size) << 10
+
+
+@pytest.fixture(scope="module")
+def failing(build_filter: FilterBuilder) -> Iterator[Failing]:
+    """All plugins that fail while they run; at the end the VM is still the first one."""
+    module = build_filter("failing").path
+    with ExitStack() as stack:
+        echo = stack.enter_context(EchoServer())
+        nobody = stack.enter_context(closing(socket.socket()))
+        nobody.bind(("127.0.0.1", 0))
+        clusters = [cluster(UPSTREAM, "127.0.0.1", echo.port), cluster("grpc", *nobody.getsockname(), http2=True)]
+        listeners = [
+            http_listener(
+                [WasmPlugin(module, root_id=name)],
+                [route_to(UPSTREAM)],
+                name=name,
+                trailers=True,
+                access_logs=[wasm_access_log(WasmPlugin(module, root_id=name))] if name == "elsewhere" else [],
+            )
+            for name in OF_HTTP
+        ]
+        listeners += [
+            tcp_listener([WasmPlugin(module, root_id=name)], UPSTREAM, name=name) for name in ("tcp", "tcp-continue")
+        ]
+        config = bootstrap(listeners, clusters, tags={"plugin": "(_plugin=([a-zA-Z0-9_.-]+))"})
+        running = Failing(stack.enter_context(EnvoyProcess(config)))
+        yield running
+        running.check()
+
+
+NOT_IN_ENVOY = {"grpc-metadata", "grpc-message"}  # its server does not answer
+
+
+@pytest.mark.parametrize("place", [place for place in PLACES if place not in NOT_IN_ENVOY])
+def test_every_place_in_envoy(failing: Failing, place: str) -> None:
+    """An exception in each place has the client answered as in the emulated host, and is counted once."""
+    before = failing.count("deny")
+    assert failing.ask("deny", f"/{place}/value").status == PLACES[place][0]
+    failing.wait_for_count("deny", before + 1)
+
+
+@pytest.mark.parametrize("place", ["before", "after", "reply", "task"])
+@pytest.mark.parametrize("way", [*WAYS, "interrupt", "memory", "exhausted", "nameless", "long"])
+def test_every_exception_in_envoy(failing: Failing, place: str, way: str) -> None:
+    """Of whatever class, and wherever: it is answered, and the VM goes on."""
+    assert failing.ask("deny", f"/{place}/{way}").status == (200 if place == "task" else 500)
+    failing.check()
+
+
+@pytest.mark.parametrize("place", ["on_http_request_headers", "before", "after", "reply", "awaited"])
+@pytest.mark.parametrize("policy", POLICIES)
+def test_a_function_decides_in_envoy(failing: Failing, place: str, policy: str) -> None:
+    """A function's answer is Envoy's, and what fails in it is counted too."""
+    before = failing.count("function")
+    response = failing.ask("function", f"/{place}/value", ("x-policy", policy))
+    assert response.status == POLICIES[policy]
+    failing.wait_for_count("function", before + (2 if policy in FAILING_POLICIES else 1))
+
+
+@pytest.mark.parametrize("policy", ["close", "resume", "answer"])
+@pytest.mark.parametrize(
+    "place", ["on_http_request_headers", "after", "reply", "response-after", "on_http_response_body"]
+)
+def test_a_function_that_acts_on_the_stream(failing: Failing, place: str, policy: str) -> None:
+    """Whatever a function does with the stream, once or twice, Envoy lives on."""
+    with suppress(OSError, MessageError):
+        failing.ask("function", f"/{place}/value", ("x-policy", policy))
+    failing.check()
+
+
+@pytest.mark.parametrize(("plugin", "status", "body"), [("busy", 503, b"later\n"), ("init-busy", 503, b"later\n")])
+@pytest.mark.parametrize("place", ["on_http_request_headers", "after"])
+def test_an_answer_of_its_own(failing: Failing, plugin: str, place: str, status: int, body: bytes) -> None:
+    """A Deny is what the client gets."""
+    response = failing.ask(plugin, f"/{place}/value")
+    assert (response.status, response.body) == (status, body)
+
+
+@pytest.mark.parametrize(
+    ("plugin", "grpc_status", "message"), [("deny", b"2", b"Internal Server Error"), ("busy", b"14", b"later\n")]
+)
+@pytest.mark.parametrize("place", ["on_http_request_headers", "after"])
+def test_what_a_grpc_client_sees(failing: Failing, plugin: str, place: str, grpc_status: bytes, message: bytes) -> None:
+    """A status of gRPC: UNKNOWN, or what the Deny says, with the body as its message."""
+    response = failing.ask(plugin, f"/{place}/value", ("content-type", "application/grpc"))
+    assert response.status == 200
+    assert response.header("grpc-status") == [grpc_status]
+    assert response.header("grpc-message") == [message.replace(b"\n", b"%0A")]
+
+
+def test_decorated_callbacks_in_envoy(failing: Failing) -> None:
+    """@on_error counts before what the plugin says."""
+    answers = {"headers": 200, "body": 503, "trailers": 418}
+    found = {part: failing.ask("decorated", f"/on_http_request_{part}/value").status for part in answers}
+    assert found == answers
+    assert failing.ask("method", "/after/value").body == b"method ValueError\n"
+
+
+@pytest.mark.parametrize(
+    ("place", "message"), [("at-the-end", "ValueError: text"), ("stubborn", "ignored GeneratorExit")]
+)
+def test_a_client_that_leaves(failing: Failing, place: str, message: str) -> None:
+    """What fails when the client is gone is logged."""
+    failing.leave("continue", f"/{place}/value")
+    assert failing.envoy.wait_for_log(message, 10)
+    failing.check()
+
+
+@pytest.mark.parametrize(
+    ("plugin", "data", "answer"), [("tcp", b"raise", b""), ("tcp", b"close", b""), ("tcp", b"after", b"")]
+)
+def test_connections(failing: Failing, plugin: str, data: bytes, answer: bytes) -> None:
+    """A TCP connection whose callback fails is closed, at once or after a wait, also if it was being closed."""
+    before = failing.count(plugin)
+    with socket.create_connection(("127.0.0.1", failing.envoy.listener_port(plugin)), timeout=30) as connection:
+        connection.sendall(data)
+        assert connection.recv(100) == answer
+    failing.wait_for_count(plugin, before + 1)
+
+
+def test_connections_that_go_on(failing: Failing) -> None:
+    """With "continue" the upstream, which speaks HTTP, gets to see the data and answers."""
+    port = failing.envoy.listener_port("tcp-continue")
+    with socket.create_connection(("127.0.0.1", port), timeout=30) as connection:
+        connection.sendall(b"raise")
+        failing.wait_for_count("tcp-continue", 1)
+        connection.sendall(b" / HTTP/1.1\r\nhost: x\r\n\r\n")
+        assert connection.recv(4) == b"HTTP"
+
+
+def test_without_a_stream_in_envoy(failing: Failing) -> None:
+    """Tasks, ticks, @every, queues and the access log: each is logged by its name, and counted."""
+    failing.ask("elsewhere", "/nowhere/value")
+    names = ["the task Elsewhere.work", "on_tick", "repeat", "work_on", "on_queue_ready", "on_log"]
+    for name in names:
+        failing.envoy.wait_for_log(re.compile(rf"elsewhere: uncaught exception in (the task Elsewhere\.)?{name}\n"), 20)
+    assert failing.count("elsewhere") >= len(names)
+
+
+def test_the_metric_in_prometheus(failing: Failing) -> None:
+    """With the tag that docs/errors.md shows, an alert can name the plugin."""
+    failing.ask("init-busy", "/nowhere/value")
+    wanted = f'pywasmfilter_exceptions{{plugin="init-busy"}} {failing.count("init-busy")}'
+    assert wanted in failing.envoy.admin("/stats/prometheus").splitlines()
+
+
+ATTACKS = [
+    *(f"/{place}/value" for place in PLACES if place != "awaits-a-generator"),
+    *(f"/after/{way}" for way in [*WAYS, "interrupt", "memory", "nameless", "long"]),
+    *(f"/on_http_request_headers/named-{number}" for number in range(40)),
+    *(f"/visits/{number}" for number in range(0, 400, 10)),
+    "/task-in-the-deep/value",
+    "/flood/value",
+    "/shared/value",
+    "/awaits-nonsense/value",
+    "/two-tasks-of-one/value",
+    "/stubborn/value",
+]
+
+
+def attack(failing: Failing, rounds: int) -> None:
+    """Everything at once, by several clients."""
+
+    def send(path: str) -> None:
+        with suppress(OSError, MessageError):
+            request(
+                failing.envoy.listener_port("deny"),
+                "POST",
+                path,
+                body=b"body",
+                timeout=0.5 if "stubborn" in path else 20,
+            )
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(send, ATTACKS * rounds))
+
+
+def test_under_attack(failing: Failing) -> None:
+    """After thousands of exceptions of all kinds Envoy's memory is what it was after the first, and so is its log."""
+    attack(failing, 6)
+    failing.check()
+    memory, lines, exceptions = failing.resident(), len(failing.envoy.wasm_log()), failing.count("deny")
+    begun = time.monotonic()
+    attack(failing, 12)
+    failing.check()
+    windows = (time.monotonic() - begun) / 10 + 2
+    assert failing.resident() - memory < 8 << 20
+    assert failing.count("deny") - exceptions > 12 * len(ATTACKS)
+    assert len(failing.envoy.wasm_log()) - lines < windows * 200

@@ -141,6 +141,9 @@ class MemoryHost:
     def get_running_stream(self) -> int:
         return self.running_stream if self.running[0] == self.running[1] else -1
 
+    def get_answered_stream(self) -> int:
+        return self.running_stream
+
     def get_call_number(self) -> int:
         return self.call_number
 

@@ -65,6 +65,16 @@ def answering(expression: str, top: str = "") -> str:
     )
 
 
+ASYNC_VM = """
+from pywasmfilter import VMContext, vm
+
+@vm
+class VM(VMContext):
+    async def on_vm_start(self, size):
+        pass
+"""
+
+
 def test_each_vm_begins_afresh(make: MakeHost) -> None:
     """Modules of the filter, imported at once or late, are a VM's own; hosts do not see each other's."""
     first = make(COUNTING, NEIGHBOURS)
@@ -175,7 +185,8 @@ def test_environment_of_the_vm(make: MakeHost) -> None:
         ("x = (", "SyntaxError"),
         ("1 / 0", "ZeroDivisionError"),
         (answering("1").replace("on_http_request_headers", "on_request_headers"), "is no callback of HttpContext"),
-        (answering("1").replace("    def", "    async def"), "callbacks are plain functions"),
+        (answering("1").replace("return ", "yield "), "is a generator, which does nothing when it is called"),
+        (answering("1") + ASYNC_VM, "is async; the callbacks of VMContext are plain functions"),
         ("import no_such_module", "No module named 'no_such_module'"),
         (
             "from pywasmfilter import log\nlog.info('too early')",

@@ -86,6 +86,8 @@ def test_answers_are_the_recorded_ones(replayed: Any) -> None:
         HEADERS,
         *CALLS[:4],
         {**CALLS[4], "status": 8},
+        call("proxy_define_metric", 0, "pywasmfilter_exceptions_plugin=recorded", results=(4,)),
+        call("proxy_increment_metric", 4, 1),
         call("proxy_set_effective_context", 2),
         call(
             "proxy_send_local_response", 500, "pywasmfilter_exception", "Internal Server Error", "\0\0\0\0", 0xFFFFFFFF

@@ -417,7 +417,8 @@ async def awaits_nonsense(self: Failing) -> None:
 
 
 async def awaits_a_generator(self: Failing) -> None:
-    await (number for number in range(3))  # type: ignore[misc]
+    numbers: Any = (number for number in range(3))
+    await numbers
 
 
 class Yields:

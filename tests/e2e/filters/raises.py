@@ -1,8 +1,8 @@
 """Raises exceptions in every place there is.
 
 The plugins "deny" and "continue" raise in the callback that the path names first, the exception that it names second:
-/on_http_request_headers/value. /mark/N logs "mark N". The other plugins raise in the place that gives them their name,
-when the request asks for it or, where no request is near, always.
+/on_http_request_headers/value. /mark/N logs "mark N", and lets the next exception be logged. The other plugins raise in
+the place that gives them their name, when the request asks for it or, where no request is near, always.
 """
 
 # Being wrong is what it is for.
@@ -14,6 +14,7 @@ from __future__ import annotations
 from typing import Any
 
 from pywasmfilter import HttpContext, PluginContext, hostcalls, http_filter, log, plugin
+from pywasmfilter._state import contexts
 
 
 class BadStr(Exception):
@@ -101,6 +102,13 @@ RETURNS: dict[str, Any] = {
 }
 
 
+def log_anew() -> None:
+    """Let the next exception be logged, of every plugin, even if there was one like it a moment ago."""
+    for context in contexts.values():
+        if isinstance(context, PluginContext):
+            context._abi_reports._places.clear()
+
+
 class Raises(HttpContext):
     place = ""
     way = ""
@@ -115,6 +123,7 @@ class Raises(HttpContext):
     def on_http_request_headers(self, num_headers: int, end_of_stream: bool) -> int | None:
         _, self.place, self.way = self.request.path.split("/")
         if self.place == "mark":
+            log_anew()
             log.info(f"mark {self.way}")
         return self.act("on_http_request_headers")
 
