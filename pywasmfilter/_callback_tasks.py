@@ -15,6 +15,7 @@ from . import _abi, _errors
 from ._serialization import decode_pairs
 from ._state import contexts
 from ._tasks import Future, Task
+from ._timers import timers_of
 from .buffers import EVERYTHING
 from .exceptions import BadArgument, BodyTooLarge, CancelledError, HostcallError, MisuseError
 from .types import Action, LogLevel, MapType, StreamType
@@ -166,6 +167,7 @@ class CallbackTask(Task["int | None"]):
         self._holding = action == Action.PAUSE
         if action == Action.CONTINUE:
             self._has_left()
+        self._watch_for_trailers()
         return action
 
     def _wait(self) -> int:
@@ -209,7 +211,7 @@ class CallbackTask(Task["int | None"]):
         self._arrived.append((_FOLLOWING[self.stream_type][1], (num_trailers,)))
         if self._reader is None or self._reader.done:
             return self._hold()
-        return self._step(self._reader.look)
+        return _after_resumed_headers(self.context, self.stream_type, self._step(self._reader.look))
 
     def _hold(self) -> int:
         self._holding = True
@@ -228,13 +230,28 @@ class CallbackTask(Task["int | None"]):
             try:
                 if self._close() == Action.CONTINUE:
                     self._let_go()
+                self._watch_for_trailers()
             except HostcallError as error:  # the stream has gone in this very callback
                 _abi.host.log(LogLevel.DEBUG, f"{self.place} has nothing to let go on: {error}")
 
     def _let_go(self) -> None:
         if self._holding:
             self._holding = False
-            _abi.host.continue_stream(self.stream_type)
+            if self.has_headers and not self.context.plugin.holds_headers:
+                self.context._abi_resumed |= 1 << self.stream_type
+            _resume(self.context, self.stream_type)
+        self._has_left()
+
+    def _watch_for_trailers(self) -> None:
+        """See `_after_resumed_headers`."""
+        name = _FOLLOWING[self.stream_type][1]
+        watches = self.context._abi_resumed & 1 << self.stream_type and not self._ends
+        if watches and name not in vars(self.context):
+            setattr(self.context, name, _WATCHES[self.stream_type])
+
+    def was_let_go(self) -> None:
+        """Somebody else has let the message go on."""
+        self._holding = False
         self._has_left()
 
     def _has_left(self) -> None:
@@ -247,7 +264,7 @@ class CallbackTask(Task["int | None"]):
         action = self._action()
         while self._arrived and not self._was_ended():
             name, arguments = self._arrived.pop(0)
-            action = self._make(name, arguments)
+            action = _make(self.context, self.stream_type, name, arguments, self._arrived)
             if self.stream_type in self.context._abi_waiting:
                 return action  # that callback waits in turn, and has the rest
         return Action.PAUSE if self._was_ended() else action
@@ -263,22 +280,7 @@ class CallbackTask(Task["int | None"]):
                 return _checked(self.result())
         except TypeError as wrong:
             error = wrong.with_traceback(None)  # it has no place in the user's code
-        return self._failed(self._method, error)
-
-    def _failed(self, method: str, error: BaseException) -> int:
-        _errors.report(self.context, method, error)
-        return _errors.answer(self.context, getattr(type(self.context), method, None), error, self.stream_type)
-
-    def _make(self, name: str, arguments: tuple[Any, ...]) -> int:
-        """Make a callback that was put off. Returns its answer."""
-        try:
-            answer = getattr(self.context, name)(*arguments)
-            if hasattr(answer, "send"):
-                rest, self._arrived = self._arrived, []
-                return CallbackTask(self.context, name, answer, bool(arguments[-1]), rest).begin()
-            return _checked(answer)
-        except BaseException as error:  # as for every callback
-            return self._failed(name, error)
+        return _failed(self.context, self.stream_type, self._method, error)
 
     # Bodies
 
@@ -314,6 +316,79 @@ class CallbackTask(Task["int | None"]):
         map_type = _headers_of(self.stream_type)
         headers = decode_pairs(_abi.host.get_header_map_pairs(map_type))
         self.context._abi_headers = {**(self.context._abi_headers or {}), map_type: headers}
+
+
+def _make(
+    context: Any,
+    stream_type: StreamType,
+    name: str,
+    arguments: tuple[Any, ...],
+    later: list[tuple[str, tuple[Any, ...]]],
+) -> int:
+    """Make a callback that was put off. Returns its answer. A coroutine takes what has come `later`."""
+    try:
+        answer = getattr(context, name)(*arguments)
+        if hasattr(answer, "send"):
+            taken, later[:] = later[:], []
+            return CallbackTask(context, name, answer, bool(arguments[-1]), taken).begin()
+        return _checked(answer)
+    except BaseException as error:  # as for every callback
+        return _failed(context, stream_type, name, error)
+
+
+def _failed(context: Any, stream_type: StreamType, method: str, error: BaseException) -> int:
+    _errors.report(context, method, error)
+    return _errors.answer(context, getattr(type(context), method, None), error, stream_type)
+
+
+def _resume(context: Any, stream_type: StreamType) -> None:
+    """Let a stream go on, unless somebody has already done so."""
+    if context._abi_paused & 1 << stream_type:
+        context._abi_paused &= ~(1 << stream_type)
+        _abi.host.continue_stream(stream_type)
+
+
+def _after_resumed_headers(context: Any, stream_type: StreamType, action: int) -> int:
+    """The answer for trailers whose callback has answered `action`.
+
+    Envoy loses a body that was held back, if headers were resumed, the trailers had arrived by then, and they go on at
+    once. So they go on a little later.
+    """
+    bit = 1 << stream_type
+    if action == Action.CONTINUE and context._abi_resumed & bit and context._abi_paused & bit:
+        timers_of(context).call_later(0, _Resume(context, stream_type), context)
+        return Action.PAUSE
+    return action
+
+
+class _Resume:
+    """What a timer calls to let a stream go on."""
+
+    __slots__ = ("_context", "_stream_type")
+
+    def __init__(self, context: Any, stream_type: StreamType) -> None:
+        self._context = context
+        self._stream_type = stream_type
+
+    def __call__(self) -> None:
+        _resume(self._context, self._stream_type)
+
+
+def _watching_trailers(stream_type: StreamType) -> Callable[[int], int]:
+    """What stands in place of a context's callback for trailers once its headers were resumed."""
+    name = _FOLLOWING[stream_type][1]
+
+    def on_trailers(num_trailers: int) -> int:
+        context = contexts[_abi.host.get_effective_context()]  # no reference to it, which would be one to itself
+        delattr(context, name)
+        return _after_resumed_headers(context, stream_type, _make(context, stream_type, name, (num_trailers,), []))
+
+    return on_trailers
+
+
+_WATCHES = {
+    stream_type: _watching_trailers(stream_type) for stream_type in (StreamType.HTTP_REQUEST, StreamType.HTTP_RESPONSE)
+}
 
 
 def holds_headers() -> bool:

@@ -148,6 +148,10 @@ def _check_name(cls: type[Any], name: str, member: Any, base: type[Any]) -> None
         known = ", ".join(sorted(n for n in dir(base) if n.startswith("on_") and callable(getattr(base, n))))
         raise TypeError(f"{where} is no callback of {base.__name__}; its callbacks are: {known}")
     if hasattr(base, name) and code is not None:
+        like = getattr(getattr(base, name), "__code__", None)
+        if like is not None and not _takes(member, like.co_argcount):
+            arguments = ", ".join(like.co_varnames[: like.co_argcount])
+            raise TypeError(f"{where} is called with ({arguments}), which it does not take")
         if code.co_flags & _GENERATOR:
             raise TypeError(f"{where} is a generator, which does nothing when it is called")
         if base not in METHODS and code.co_flags & _COROUTINE:
@@ -167,6 +171,17 @@ def _check_on_error(cls: type[Any], name: str, member: Any, base: type[Any]) -> 
             "others raise is logged and counted"
         )
 
+
+def _takes(function: Any, given: int) -> bool:
+    """Whether a function can be called with so many arguments."""
+    code = function.__code__
+    optional = len(function.__defaults__ or ())
+    enough = code.co_argcount >= given or code.co_flags & _VARIABLE
+    named = code.co_kwonlyargcount - len(function.__kwdefaults__ or ())
+    return bool(enough) and code.co_argcount - optional <= given and not named
+
+
+_VARIABLE = 0x04  # CO_VARARGS
 
 WITH_ACTION = ("on_http_", "on_new_connection", "on_downstream_data", "on_upstream_data")
 """How the names of callbacks begin that answer how a stream goes on."""

@@ -104,6 +104,11 @@ class Future(Generic[R]):
             yield self
         return self.result()
 
+    if not TYPE_CHECKING:  # type checkers say it better
+
+        def __getattr__(self, name: str) -> Any:
+            raise AttributeError(f"a {type(self).__name__} has no {name}; what it gives has, so await it first")
+
 
 class Task(Future[R]):
     """A coroutine that runs by itself. Awaiting the task gives what the coroutine returns, or raises what it raises."""

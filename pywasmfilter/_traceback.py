@@ -140,16 +140,17 @@ def _steps(exception: BaseException) -> Iterator[TracebackType]:
         step = step.tb_next
 
 
-def ends(exception: BaseException) -> tuple[tuple[str, int], ...]:
+def ends(exception: BaseException) -> tuple[tuple[str, int, str], ...]:
     """Where an exception came from, in short: the first and the last two frames of the user's code, and the innermost.
 
     What lies between may be different for each of many recursions.
     """
-    first: tuple[str, int] | None = None
-    before = own = last = ("", 0)
+    first: tuple[str, int, str] | None = None
+    before = own = last = ("", 0, "")
     for step in _steps(exception):
-        last = step.tb_frame.f_code.co_filename, step.tb_lineno or 0
-        if not last[0].startswith("/python/") and not _is_of_the_sdk(step.tb_frame):
+        code = step.tb_frame.f_code
+        last = code.co_filename, step.tb_lineno or 0, code.co_qualname
+        if not code.co_filename.startswith("/python/") and not _is_of_the_sdk(step.tb_frame):
             before, own = own, last
             first = first or own
     return first or own, before, own, last
@@ -161,7 +162,7 @@ def _is_of_the_sdk(frame: FrameType) -> bool:
 
 def innermost(exception: BaseException) -> str:
     """Where the user's code was, as a part of a sentence; "" if that is not known."""
-    path, line = ends(exception)[2]
+    path, line, _ = ends(exception)[2]
     return f', File "{path}", line {line}' if path else ""
 
 

@@ -94,7 +94,7 @@ class LocalCache:
         self.set(key, value, ttl)
         return value
 
-    def _as_kept(self, value: Any) -> Any:
+    def _as_returned(self, value: Any) -> Any:
         return value
 
     def __repr__(self) -> str:
@@ -203,8 +203,10 @@ class Cache:
             raise TypeError(f"a Cache without a codec keeps str and bytes, not {value!r}; see its argument codec")
         return _slots.as_bytes(data)
 
-    def _as_kept(self, value: Any) -> Any:
-        """What `get` makes of a value."""
+    def _as_returned(self, value: Any) -> Any:
+        """What `get` makes of what a function returned. Raises TypeError if that is something else."""
+        if isinstance(value, str) and self._codec is None:
+            raise TypeError(f"{self!r} would give bytes for the text that the function returns; give it a codec=")
         return self._encoded(value) if self._codec is None else self._codec.loads(self._encoded(value))
 
     def __repr__(self) -> str:
@@ -274,7 +276,7 @@ async def _first(
     future: Future[R] = Future()
     calls[name] = future
     try:
-        value: R = cache._as_kept(await coroutine)  # noqa: SLF001  # of this module
+        value: R = cache._as_returned(await coroutine)  # noqa: SLF001  # of this module
         cache.set(name, value)
     except Exception as error:
         del calls[name]

@@ -9,7 +9,7 @@ from . import _abi, callouts
 from ._serialization import decode_pairs
 from ._tasks import Future
 from .callouts import GrpcReply, GrpcStream
-from .exceptions import CallFailed, GrpcError, MisuseError
+from .exceptions import CallFailed, GrpcError, InternalFailure, MisuseError
 from .headers import as_text
 from .types import BufferType, MapType
 
@@ -156,10 +156,13 @@ def http_call(
         pairs.append(("content-type", "application/json"))
     pairs += headers.items() if hasattr(headers, "items") else headers
     call = HttpCall()
-    token = callouts.dispatch_http_call(
-        cluster, pairs, call.arrived, body=body, timeout_milliseconds=milliseconds(timeout)
-    )
-    callouts.give_to_plugin(token)
+    time_out = milliseconds(timeout)
+    try:
+        token = callouts.dispatch_http_call(cluster, pairs, call.arrived, body=body, timeout_milliseconds=time_out)
+    except InternalFailure:
+        call.set_exception(CallFailed(f"the call failed at once: has cluster {cluster!r} a host, and one that is up?"))
+    else:
+        callouts.give_to_plugin(token)
     return call
 
 

@@ -72,7 +72,10 @@ class Context:
     """The stream types that the context has (`StreamType`)."""
 
     _abi_paused = 0
-    """What the context's callbacks have paused, `1 << StreamType` for each; the shim sets it."""
+    """What the context's callbacks have paused, `1 << StreamType` for each; the shim sets it, resuming clears it."""
+
+    _abi_resumed = 0
+    """What was resumed, perhaps after its headers had been paused; `1 << StreamType` for each."""
 
     _abi_ended = -1
     """The host's call in which this stream was answered or closed; Envoy breaks down at a second time in one."""
@@ -138,8 +141,8 @@ class Context:
         reply with status 503 or 504.
 
         Allowed in every callback of a context, not while one is being created. A stream that is over calls as its
-        plugin. Raises BadArgument for an unknown cluster, InternalFailure if the call failed at once, ValueError for a
-        timeout that is none; awaiting raises CallFailed if a response broke off.
+        plugin. Raises BadArgument for an unknown cluster and ValueError for a timeout that is none; awaiting raises
+        CallFailed if a response broke off, or the cluster has no host to ask.
         """
         with hostcalls.effective_context(self._calling_id()):
             return calls.http_call(cluster, method, path, headers, body, json, authority, timeout)

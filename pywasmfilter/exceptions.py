@@ -85,7 +85,9 @@ class CallError(Exception):
 
 
 class CallFailed(CallError):
-    """An HTTP call ended without a response: its connection broke off, or the response was too large for the proxy."""
+    """An HTTP call ended without a response: its cluster has no host to ask, its connection broke off, or the response
+    was too large for the proxy.
+    """
 
 
 class GrpcError(CallError):
@@ -140,7 +142,8 @@ _READING = (
 )
 _CHANGING = (
     "headers and trailers can be changed in their own callback and while the stream is paused from it, and not after a "
-    "body was awaited unless the proxy holds headers back (allow_on_headers_stop_iteration)"
+    "body was awaited unless the proxy holds headers back (allow_on_headers_stop_iteration): see "
+    "PluginContext.holds_headers, and body(hold_headers=True)"
 )
 _SHARED_QUEUE = "no queue has this id; register_shared_queue and resolve_shared_queue give ids"
 _ADVICE = {

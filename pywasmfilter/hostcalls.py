@@ -198,6 +198,9 @@ def continue_stream(stream_type: StreamType) -> None:
     context = _check_stream("proxy_continue_stream", stream_type)
     if context is not None and stream_type != StreamType.UPSTREAM:
         _check_paused(context, stream_type)
+        context._abi_resumed |= 1 << stream_type  # noqa: SLF001
+        if context._abi_waiting and (task := context._abi_waiting.get(stream_type)):  # noqa: SLF001
+            task.was_let_go()
     _abi.host.continue_stream(stream_type)
 
 
@@ -207,8 +210,9 @@ def close_stream(stream_type: StreamType) -> None:
     Allowed as above. MisuseError if an HTTP stream has been answered or closed in the same callback.
     """
     context = _check_stream("proxy_close_stream", stream_type)
-    _end(context, stream_type)
+    _check_can_end(context, stream_type)
     _abi.host.close_stream(stream_type)
+    _has_ended(context, stream_type)
 
 
 def _check_stream(function: str, stream_type: StreamType) -> Any:
@@ -233,18 +237,19 @@ def _check_paused(context: Any, stream_type: StreamType) -> None:
         raise MisuseError(f"{stream_type.name} is not paused: no callback for it has answered PAUSE")
 
 
-def _end(context: Any, stream_type: StreamType) -> None:
+def _check_can_end(context: Any, stream_type: StreamType) -> None:
     """A stream is about to be answered or closed, which a callback can do once to an HTTP stream."""
-    if context is None or stream_type == StreamType.UPSTREAM:
-        return
-    number = _abi.host.get_call_number()
-    if stream_type == StreamType.DOWNSTREAM:
-        context._abi_ended = number  # noqa: SLF001
+    if context is None or stream_type > StreamType.HTTP_RESPONSE:
         return
     _check_not_over(context)
-    if context._abi_ended == number:  # noqa: SLF001
+    if context._abi_ended == _abi.host.get_call_number():  # noqa: SLF001
         raise MisuseError("this callback has answered or closed the stream already")
-    context._abi_ended = number  # noqa: SLF001
+
+
+def _has_ended(context: Any, stream_type: StreamType) -> None:
+    """The proxy has taken the answer, or the order to close. Before that an exception would seem to come after it."""
+    if context is not None and stream_type != StreamType.UPSTREAM:
+        context._abi_ended = _abi.host.get_call_number()  # noqa: SLF001
 
 
 def _check_not_over(context: Any) -> None:
@@ -306,8 +311,14 @@ def send_http_response(
         raise ValueError(f"a gRPC status is 0 to 16, or -1 for none, not {grpc_status}")
     context = _check_stream("proxy_send_local_response", StreamType.HTTP_REQUEST)
     pairs = encode_pairs(headers)
-    _end(context, StreamType.HTTP_REQUEST)
+    _check_can_end(context, StreamType.HTTP_REQUEST)
+    if MapType.HTTP_RESPONSE_HEADERS in (getattr(context, "_abi_headers", None) or ()):
+        raise MisuseError(
+            "the response has begun, so there is no other answer: its headers left when its body was awaited; see "
+            "PluginContext.holds_headers"
+        )
     _abi.host.send_local_response(status, details, body, pairs, grpc_status)
+    _has_ended(context, StreamType.HTTP_REQUEST)
     if context is not None:
         context.answered = True
     return Action.PAUSE

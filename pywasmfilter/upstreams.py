@@ -18,7 +18,7 @@ from ._state import EffectiveContext, contexts
 from ._tasks import Future
 from ._timers import timers_of
 from .contexts import HttpContext
-from .exceptions import BadArgument, CallFailed, InternalFailure, MisuseError
+from .exceptions import BadArgument, CallFailed, MisuseError
 from .headers import as_text
 from .types import Status
 
@@ -254,7 +254,7 @@ class Upstream:
         return known
 
     def try_once(self, request: tuple[str, str, Headers, Text], timeout: float) -> calls.HttpCall:
-        """Make a call without repetitions, from the effective context. Raises UnknownCluster, and InternalFailure."""
+        """Make a call without repetitions, from the effective context. Raises UnknownCluster."""
         cluster = self.in_vm().cluster
         method, path, headers, body = request
         try:
@@ -280,15 +280,13 @@ class UnknownCluster(BadArgument):
         named = f", which {variable} names" if cluster != at["cluster"] else ""
         tls = f", and a transport socket for TLS with the SNI {host}" if at["tls"] else ""
         rule = " and a DestinationRule with TLS mode SIMPLE" if at["tls"] else ""
-        self._message = (
+        message = (
             f"upstream {called.name!r}, {called.url}: the proxy has no cluster {cluster!r}{named}. "
             f"In Envoy, define a cluster of this name with the endpoint {host}:{port}{tls}. "
             f"In Istio, define a ServiceEntry for {host}, port {port}{rule}, and set the variable "
             f"{variable}=outbound|{port}||{host} in the VM's environment (WasmPlugin: vmConfig.env)."
         )
-
-    def __str__(self) -> str:
-        return self._message
+        self.args = (message,)
 
 
 # Calls
@@ -324,12 +322,8 @@ class UpstreamCall(Future[calls.HttpReply]):
         if self._ends is not None:
             timeout = max(_SHORTEST, min(timeout, self._ends - time.monotonic()))
         with EffectiveContext(self._context._calling_id()):  # noqa: SLF001
-            try:
-                self._trying = self._upstream.try_once(self._request, timeout)
-            except InternalFailure as failure:
-                self._failed(f"{failure}; has its cluster a host, and one that is up?")
-            else:
-                self._trying.when_done(self._answered)
+            self._trying = self._upstream.try_once(self._request, timeout)
+        self._trying.when_done(self._answered)
 
     def _answered(self) -> None:
         try:

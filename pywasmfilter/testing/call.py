@@ -98,7 +98,7 @@ def call(
     `upstream` answers what passes, and `clusters` the calls of the filter, by the names of clusters or of the filter's
     own upstreams. Then `advance` seconds pass.
     """
-    with _errors(paths), Host(paths, **options) as host:
+    with _errors(paths), Host(paths, clusters=clusters, **options) as host:
         upstreams = {each.cluster_in(options.get("environment") or {}): each for each in _upstreams(host, paths)}
         names = {each.name: cluster for cluster, each in upstreams.items()}
         for name, service in (clusters or {}).items():

@@ -31,7 +31,7 @@ from .streams import HttpStream, TcpStream, Upstream
 from .vm import VM, Guest, configuration_bytes
 
 if TYPE_CHECKING:
-    from .calls import GrpcCall, HttpCall
+    from .calls import GrpcCall, HttpCall, Service
 
 Body: TypeAlias = Literal["python", "wasm"]
 """How a filter runs: "python", as plain Python in the test's process, or "wasm", as the compiled module in wasmtime."""
@@ -55,7 +55,8 @@ class Host(Proxy):
     """A host with one plugin, which is started, and room for more (`start`).
 
     `plugin` says which plugin of the module, as Envoy's `root_id` does; not needed if there is one. Configurations are
-    bytes, text, or what becomes JSON. Raises `Refused` if the plugin does not start, and ValueError for a body that
+    bytes, text, or what becomes JSON. `clusters` are services that are there when the plugin starts; others can come
+    later (`Host.clusters`). Raises `Refused` if the plugin does not start, and ValueError for a body that
     there is not. Close the host, or use it in a `with` block, to let plugins hear of the end.
     """
 
@@ -71,8 +72,11 @@ class Host(Proxy):
         environment: Mapping[str, str] | None = None,
         allow_on_headers_stop_iteration: bool = False,
         upstream: Upstream = ok,
+        clusters: Mapping[str, Service] | None = None,
     ) -> None:
         super().__init__()
+        for name, service in (clusters or {}).items():
+            self.clusters[name] = service
         if body not in BODIES:
             raise ValueError(f"the body is one of {BODIES}, not {body!r}")
         self.body = body

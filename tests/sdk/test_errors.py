@@ -39,8 +39,9 @@ def fails(*_: object) -> Any:
     raise LookupError("x")
 
 
-class Fails(HttpContext):
-    on_http_request_headers: Any = fails
+def failing() -> type[HttpContext]:
+    """A class whose requests fail; one of its own for each test, as emulated hosts look at all that modules have."""
+    return type("Stream", (HttpContext,), {"on_http_request_headers": fails})
 
 
 def messages(host: MemoryHost) -> list[str]:
@@ -53,7 +54,7 @@ def messages(host: MemoryHost) -> list[str]:
 def test_deny_is_a_response(host: MemoryHost) -> None:
     """It goes out as it was made."""
     answer = Deny(503, [("retry-after", "1")], b"later", grpc_status=14, details="busy")
-    http_filter("f", on_error=answer)(type("Stream", (Fails,), {}))
+    http_filter("f", on_error=answer)(failing())
     begin()
     assert host.run(2, "on_http_request_headers", 1, True) == Action.PAUSE
     assert host.responses == [(503, "busy", b"later", [(b"retry-after", b"1")], 14)]
@@ -128,7 +129,7 @@ def test_what_is_no_policy(policy: Any) -> None:
 @pytest.mark.parametrize("answer", [5, -1, True, "deny", [], object()])
 def test_what_a_function_cannot_answer(host: MemoryHost, answer: object) -> None:
     """An answer that is none denies, and the log shows it."""
-    http_filter("f", on_error=lambda _stream, _error: answer)(type("Stream", (Fails,), {}))  # type: ignore[arg-type,return-value]
+    http_filter("f", on_error=lambda _stream, _error: answer)(failing())  # type: ignore[arg-type,return-value]
     begin()
     assert host.run(2, "on_http_request_headers", 1, True) == Action.PAUSE
     assert [response[0] for response in host.responses] == [500]
@@ -138,7 +139,7 @@ def test_what_a_function_cannot_answer(host: MemoryHost, answer: object) -> None
 
 def test_a_function_of_another_number_of_arguments(host: MemoryHost) -> None:
     """A function that cannot be called as it is called denies, and the log says so."""
-    http_filter("f", on_error=lambda _error: None)(type("Stream", (Fails,), {}))  # type: ignore[arg-type,misc]
+    http_filter("f", on_error=lambda _error: None)(failing())  # type: ignore[arg-type,misc]
     begin()
     assert host.run(2, "on_http_request_headers", 1, True) == Action.PAUSE
     assert "takes 1 positional argument but 2 were given" in messages(host)[1]
@@ -146,7 +147,7 @@ def test_a_function_of_another_number_of_arguments(host: MemoryHost) -> None:
 
 def test_a_function_that_pauses(host: MemoryHost) -> None:
     """What it pauses can be resumed later, as what a callback has paused."""
-    http_filter("f", on_error=lambda _stream, _error: Action.PAUSE)(type("Stream", (Fails,), {}))
+    http_filter("f", on_error=lambda _stream, _error: Action.PAUSE)(failing())
     stream = begin()
     assert host.run(2, "on_http_request_headers", 1, True) == Action.PAUSE
     assert host.responses == []
@@ -380,7 +381,7 @@ def test_where_an_exception_came_from(host: MemoryHost) -> None:
     def other() -> None:
         deep(3)
 
-    def below(function: Callable[[], object]) -> tuple[tuple[str, int], ...]:
+    def below(function: Callable[[], object]) -> tuple[tuple[str, int, str], ...]:
         error = raised(function)
         assert error.__traceback__ is not None
         return ends(error.with_traceback(error.__traceback__.tb_next))
@@ -389,4 +390,4 @@ def test_where_an_exception_came_from(host: MemoryHost) -> None:
     assert near == far
     assert near != below(other)
     assert near != below(one)
-    assert ends(ValueError()) == (("", 0),) * 4
+    assert ends(ValueError()) == (("", 0, ""),) * 4

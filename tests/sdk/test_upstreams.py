@@ -209,7 +209,7 @@ def test_a_call_that_fails_at_once(host: Host) -> None:
     host.fail("http_call", times=3)
     stream = ask(host, "auth.get()")
     host.advance(1)
-    assert stream.text.startswith("CallFailed: upstream 'auth': proxy_http_call: INTERNAL_FAILURE (10); has its")
+    assert stream.text.startswith("CallFailed: upstream 'auth': the call failed at once: has")
 
 
 @pytest.mark.parametrize(

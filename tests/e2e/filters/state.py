@@ -97,7 +97,7 @@ class State(PluginContext):
         log.info(f"raw {hostcalls.dequeue_shared_queue(queue_id)!r}")
 
 
-@cached(Cache("slow", ttl=10))
+@cached(Cache("slow", ttl=10, codec=json))
 async def looked_up(context: HttpContext, key: str) -> str:
     """What takes a while."""
     seen.append(key)
