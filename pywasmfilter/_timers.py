@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 _MILLISECOND = 1_000_000  # nanoseconds
-_LONGEST = 0x7FFFFFFF // 1000  # seconds; what a proxy's timer takes
+LONGEST = 0x7FFFFFFF // 1000  # seconds; what a proxy's timer takes
 _MANY = 64
 """How many cancelled timers may wait for their time to come before they are swept out."""
 
@@ -78,8 +78,8 @@ class Timers:
 
         It is not called if `owner`, by default the plugin, is gone by then. Raises ValueError for a negative number.
         """
-        if not 0 <= seconds <= _LONGEST:
-            raise ValueError(f"a time to wait is 0 to {_LONGEST} seconds, not {seconds!r}")
+        if not 0 <= seconds <= LONGEST:
+            raise ValueError(f"a time to wait is 0 to {LONGEST} seconds, not {seconds!r}")
         return self._add(time.monotonic_ns() + int(seconds * 1_000_000_000), function, owner or self._plugin)
 
     def _add(self, at: int, function: Callable[[], object], owner: Any) -> Timer:

@@ -102,10 +102,8 @@ class HttpReply:
         return self.body.decode("utf-8", "replace")
 
     def json(self) -> Any:
-        """The body, read as JSON. Raises ValueError for what is none (json.JSONDecodeError)."""
-        from json import loads  # noqa: PLC0415  # only filters that come here carry it
-
-        return loads(self.body)
+        """The body, read as JSON in UTF-8. Raises ValueError for what is none (json.JSONDecodeError)."""
+        return from_json(self.body)
 
     @property
     def ok(self) -> bool:
@@ -164,6 +162,16 @@ def http_call(
     else:
         callouts.give_to_plugin(token)
     return call
+
+
+def from_json(data: bytes) -> Any:
+    """JSON in UTF-8. Raises ValueError for what is none, and for what is nested too deeply."""
+    from json import loads  # noqa: PLC0415  # only filters that come here carry it
+
+    try:
+        return loads(data.decode())
+    except RecursionError:
+        raise ValueError("the JSON is nested too deeply") from None
 
 
 def as_json(value: object) -> str:

@@ -26,7 +26,7 @@ from .exceptions import ConfigError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from typing import Any, NoReturn, TypeVar
 
     C = TypeVar("C")
@@ -65,13 +65,13 @@ def _read(plan: _plans.Plan, data: bytes | str, report: _plans.Report) -> Any:
 
 def _document(data: bytes | str, report: _plans.Report) -> Any:
     """What JSON says. Reports what is none, and what no type could take: NaN, a key that is there twice."""
-    duplicates: list[tuple[dict[str, Any], str]] = []
+    # By the id of the object, which is kept here so that no other gets that id.
+    duplicates: dict[int, tuple[dict[str, Any], list[str]]] = {}
 
     def members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         made = dict(pairs)
         if len(made) < len(pairs):
-            keys = [key for key, _ in pairs]
-            duplicates.extend((made, key) for key in made if keys.count(key) > 1)
+            duplicates[id(made)] = made, _twice(key for key, _ in pairs)
         return made
 
     try:
@@ -85,10 +85,19 @@ def _document(data: bytes | str, report: _plans.Report) -> Any:
         return report.add("", f"not JSON: {error}")
     for path, value in _values(document, ""):
         _check_value(path, value, report)
-        for owner, key in duplicates:
-            if owner is value:
-                report.add(_plans.below(path, key), "the key is there twice")
+        for key in duplicates[id(value)][1] if id(value) in duplicates else ():
+            report.add(_plans.below(path, key), "the key is there twice")
     return document
+
+
+def _twice(keys: Iterable[str]) -> list[str]:
+    seen: set[str] = set()
+    twice: dict[str, None] = {}
+    for key in keys:
+        if key in seen:
+            twice[key] = None
+        seen.add(key)
+    return list(twice)
 
 
 def _check_value(path: str, value: Any, report: _plans.Report) -> None:

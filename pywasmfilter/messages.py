@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from ._callback_tasks import Chunk, NextChunk, WholeBody, change_body, task_of
 from .buffers import EVERYTHING, Buffer
+from .calls import from_json
 from .headers import HeaderMap
 from .types import BufferType, MapType, StreamType
 
@@ -66,10 +67,11 @@ class Message:
         return reader
 
     async def json(self, max_bytes: int = DEFAULT_MAX_BYTES) -> Any:
-        """The whole body, read as JSON; see `body`. Raises ValueError for what is no JSON (json.JSONDecodeError)."""
-        from json import loads  # noqa: PLC0415  # only filters that come here carry it
+        """The whole body, read as JSON in UTF-8; see `body`.
 
-        return loads(await self.body(max_bytes))
+        Raises ValueError for what is no JSON (json.JSONDecodeError), and for what is nested too deeply.
+        """
+        return from_json(await self.body(max_bytes))
 
     def chunks(self) -> Chunks:
         """The body part by part, for bodies of any size: `async for chunk in self.response.chunks(): …`.

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     Text = str | bytes
 
 _SECOND = 1_000_000_000  # nanoseconds
+_LONGEST = 1_000_000_000  # seconds until a bucket is full again: thirty years
 
 
 class _Bucket:
@@ -28,6 +29,8 @@ class _Bucket:
             raise ValueError(f"a rate is more than 0 tokens per second, and {_SECOND} at most, not {rate!r}")
         if not 1 <= burst < _SECOND:
             raise ValueError(f"a burst is 1 token or more, and less than {_SECOND}, not {burst!r}")
+        if burst / rate > _LONGEST:
+            raise ValueError(f"a bucket of {burst!r} tokens would take {burst / rate:.3g} seconds to be full again")
         self.rate = rate
         """Tokens that come back per second."""
         self.burst = burst
@@ -37,6 +40,9 @@ class _Bucket:
         """When a bucket will be full again if n tokens are taken out of it now."""
         if not 0 < n <= self.burst:
             raise ValueError(f"a bucket of {self.burst} tokens cannot give {n!r}")
+        latest = now + round(self.burst * _SECOND / self.rate)
+        if full_at > latest:  # another limit of that name has left it
+            full_at = now
         return max(full_at, now) + round(n * _SECOND / self.rate)
 
     def _missing(self, full_at: int, now: int) -> int:

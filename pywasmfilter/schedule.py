@@ -11,7 +11,7 @@ import os
 
 from . import _abi, _errors
 from ._tasks import Task, create_task
-from ._timers import timers_of
+from ._timers import LONGEST, timers_of
 from .exceptions import Empty
 
 TYPE_CHECKING = False
@@ -34,10 +34,10 @@ def every(seconds: float, *, first: float | None = None, jitter: float = 0.0) ->
     """
     if not isinstance(seconds, int | float):
         raise TypeError("@every needs its seconds: @every(60)")
-    if not (seconds >= _SHORTEST and jitter >= 0 and (first is None or first >= 0)):
-        times = f"@every({seconds!r}, first={first!r}, jitter={jitter!r})"
-        raise ValueError(f"{times}: it is {_SHORTEST} seconds or more, and 0 or more for the others")
     begins = seconds if first is None else first
+    if not (seconds >= _SHORTEST and jitter >= 0 <= begins and max(seconds, begins) + jitter <= LONGEST):
+        times = f"@every({seconds!r}, first={first!r}, jitter={jitter!r})"
+        raise ValueError(f"{times}: it is {_SHORTEST} to {LONGEST} seconds with the jitter, 0 or more for the others")
     return _Mark(lambda plugin, method: _Repeated(plugin, method, seconds, jitter).wait(begins))
 
 

@@ -202,8 +202,10 @@ class Upstream:
         no such cluster, ValueError for a path, a header or a time that is none; awaiting raises CallFailed if the last
         try ended without a response.
         """
-        if not path.startswith("/"):
-            raise ValueError(f'upstream {self.name!r}: a path begins with "/", not {path!r}')
+        if not path.startswith("/") or not (path.isascii() and path.isprintable()) or " " in path:
+            raise ValueError(f'upstream {self.name!r}: a path begins with "/" and has no spaces; quote {path!r}')
+        if not method.isascii() or not method.replace("-", "").replace("_", "").isalpha():
+            raise ValueError(f"upstream {self.name!r}: {method!r} is no method")
         context = _calling_context()
         policy = self._policy
         own = _checked(headers)
@@ -448,7 +450,12 @@ def _checked(headers: HeadersLike) -> Headers:
     for name, _ in made:
         if name.startswith(":"):
             raise ValueError(f"{name} is no header to give: it comes from the upstream's URL and the call's arguments")
+        if name in _FRAMING:
+            raise ValueError(f"{name} is no header to give: the proxy sees to it")
     return made
+
+
+_FRAMING = ("host", "content-length", "transfer-encoding", "connection")
 
 
 def _with_others(own: Headers, others: Headers) -> Headers:
@@ -466,6 +473,9 @@ _TRACED: dict[str, tuple[str, ...]] = {
 """Headers that say of which request something is a part, and those that come only with them."""
 
 
+_LONGEST_TRACE = 512  # characters: what W3C Trace Context has everybody pass on; more is not worth each call's bytes
+
+
 def _trace_of(context: Any) -> Headers:
     """The trace headers of a stream's request, as they were when they were first asked for and could be read."""
     kept: Headers | None = getattr(context, "_abi_trace", None)
@@ -481,9 +491,10 @@ def _read_trace(headers: HeaderMap) -> Headers:
     found: Headers = []
     for name, more in _TRACED.items():
         value = headers.get(name)
-        if value is not None:
+        if value is not None and len(value) <= _LONGEST_TRACE:
             found.append((name, value))
-            found += [(other, text) for other in more if (text := headers.get(other)) is not None]
+            others = ((other, headers.get(other)) for other in more)
+            found += [(other, text) for other, text in others if text is not None and len(text) <= _LONGEST_TRACE]
     return found
 
 

@@ -25,6 +25,8 @@ from .proxy import Proxy
 from .python_guest import PythonGuest
 from .vm import VM
 
+_LARGEST_YAML = 2_000_000
+"""More than an object of Kubernetes may have."""
 _HOW = "its decorator says nothing of one: @http_filter(…, config=Config), with a dataclass Config"
 
 
@@ -160,20 +162,50 @@ def _from_yaml(data: bytes, file: Path) -> bytes:
         raise MissingDependency(f"{file}: YAML needs another package; run: pip install pyyaml") from None
 
     class Loader(yaml.SafeLoader):
-        """Refuses a key that is there twice, as the reader of JSON does."""
+        """Says where a value is that its tag does not take."""
 
-        def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
-            seen: set[tuple[str, str]] = set()
-            for key in [key for key, _ in node.value if isinstance(key, yaml.ScalarNode)]:
-                if (key.tag, key.value) in seen:
-                    raise yaml.constructor.ConstructorError(None, None, f"{key.value!r} is there twice", key.start_mark)
-                seen.add((key.tag, key.value))
-            return super().construct_mapping(node, deep)
+        def construct_object(self, node: Any, deep: bool = False) -> Any:
+            try:
+                return super().construct_object(node, deep)
+            except (yaml.YAMLError, RecursionError):
+                raise
+            except Exception as error:
+                text = f"{node.tag} takes no such value"
+                raise yaml.constructor.ConstructorError(None, None, text, node.start_mark) from error
 
     try:
-        document = yaml.load(data, Loader)  # noqa: S506  # it is a safe one
-        return b"" if document is None else json.dumps(document, allow_nan=False).encode()
+        loader = Loader(data)
+        node = loader.get_single_node()
+        if node is None:
+            return b""
+        _check_yaml(node)
+        return json.dumps(loader.construct_document(node), allow_nan=False).encode()
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise CompilerError(f"{file}: not YAML: {error}") from None
-    except (TypeError, ValueError, RecursionError) as error:  # a date, .nan, what contains itself
+    except RecursionError:
+        raise CompilerError(f"{file}: it is nested too deeply") from None
+    except (TypeError, ValueError) as error:  # a date, .nan, what contains itself
         raise CompilerError(f"{file}: not what JSON can say: {error}") from None
+
+
+def _check_yaml(root: Any) -> None:
+    """Raise for a key that is there twice, as the reader of JSON does, and for aliases that make too much of a file."""
+    from yaml import MappingNode, ScalarNode  # noqa: PLC0415
+    from yaml.constructor import ConstructorError  # noqa: PLC0415
+
+    size = 0
+    nodes = [root]
+    while nodes:  # with a node again for each of its aliases
+        node = nodes.pop()
+        size += 1 + len(node.value)
+        if size > _LARGEST_YAML:
+            raise ValueError(f"with all aliases written out it has more than {_LARGEST_YAML:,} characters and members")
+        if isinstance(node, MappingNode):
+            seen: set[tuple[str, str]] = set()
+            for key in [key for key, _ in node.value if isinstance(key, ScalarNode)]:
+                if (key.tag, key.value) in seen:
+                    raise ConstructorError(None, None, f"{key.value!r} is there twice", key.start_mark)
+                seen.add((key.tag, key.value))
+            nodes.extend(part for pair in node.value for part in pair)
+        elif not isinstance(node, ScalarNode):
+            nodes.extend(node.value)

@@ -11,6 +11,7 @@ import copy
 import dataclasses
 import inspect
 import itertools
+import json
 import re
 import textwrap
 from collections.abc import Iterator
@@ -91,8 +92,7 @@ class _Types:
         if field.name not in plan.required:
             # As a factory, since pydantic would write a value its own way.
             made.default, made.default_factory = dataclasses.MISSING, lambda: _default(field)
-            if (default := _as_json(_default(field))) == _as_json(_default(field)):
-                extra["default"] = default
+            extra = _about_default(field)
         about = Field(description=texts.get(field.name), json_schema_extra=extra)
         made.type = Annotated[self.of(plan.fields[field.name]), about]
         return made
@@ -163,6 +163,15 @@ def _texts_below_fields(cls: type) -> Iterator[tuple[str, str]]:
 
 def _default(field: dataclasses.Field[Any]) -> Any:
     return field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
+
+
+def _about_default(field: dataclasses.Field[Any]) -> dict[str, Any]:
+    """What a schema says of a default: nothing of one that fails, that JSON has not, or that is another each time."""
+    try:
+        texts = [json.dumps(_as_json(_default(field)), allow_nan=False, ensure_ascii=False).encode() for _ in range(2)]
+    except Exception:  # noqa: BLE001  # whatever the user's factory does
+        return {}
+    return {"default": json.loads(texts[0])} if texts[0] == texts[1] else {}
 
 
 def _as_json(value: Any) -> Any:

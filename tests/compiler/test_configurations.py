@@ -83,6 +83,8 @@ PROBLEMS = """2 problems
   nam: there is no such key; did you mean "name"?
   name: is missing; expected a string
 """
+ALIASES = "a0: &a0 {}\n" + "".join(f"a{i}: &a{i} [{f'*a{i - 1}, ' * 10}]\n" for i in range(1, 9))
+MERGES = "a0: &a0 {x: 1}\n" + "".join(f"a{i}: &a{i} {{<<: [{f'*a{i - 1}, ' * 10}]}}\n" for i in range(1, 9))
 
 
 @pytest.fixture
@@ -196,6 +198,20 @@ def test_an_annotation_without_meaning_is_an_error_of_the_build(folder: Path) ->
         assert "pywasmfilter/" not in message
 
 
+@pytest.mark.parametrize(
+    "default",
+    ["object()", "field(default_factory=lambda: 1 / 0)", "float('inf')", "(float('nan'),)", "'\\ud800'", "1j"],
+)
+def test_a_default_that_json_has_not(folder: Path, default: str) -> None:
+    """The schema leaves it out, and the field may be left out all the same."""
+    code = FILTER.replace("import helper", "import helper\nfrom typing import Any")
+    (folder / "filter.py").write_text(code.replace('secret: str = "x"', f"secret: Any = {default}"))
+    schema = json.loads(succeed("schema"), parse_constant=pytest.fail)
+    assert "default" not in schema["properties"]["secret"]
+    assert schema["required"] == ["name"]
+    assert "default" in schema["properties"]["limits"]
+
+
 # validate
 
 
@@ -272,12 +288,34 @@ def test_validate_yaml(folder: Path, suffix: str) -> None:
         ("name: .nan\n", "not what JSON can say: "),
         ("name: &a [*a]\n", "not what JSON can say: "),
         ("name: !!python/object:os.system {}\n", "not YAML: "),
+        ("name: !!bool x\n", 'not YAML: tag:yaml.org,2002:bool takes no such value\n  in "<byte string>", line 1'),
+        ('name: !!int ""\n', "not YAML: tag:yaml.org,2002:int takes no such value"),
+        ('name: !!float ""\n', "not YAML: tag:yaml.org,2002:float takes no such value"),
+        ("name: !!timestamp x\n", "not YAML: tag:yaml.org,2002:timestamp takes no such value"),
+        ("name: 2020-99-99\n", "not YAML: tag:yaml.org,2002:timestamp takes no such value"),
+        ("name: a\n---\nname: b\n", "not YAML: "),
+        ("name: " + "[" * 10_000, "it is nested too deeply"),
+        (ALIASES, "not what JSON can say: with all aliases written out it has more than 2,000,000 "),
+        ("name: &a [" + "*a, " * 10_000 + "]\n", "not what JSON can say: with all aliases written out it has more "),
+        (MERGES, "not what JSON can say: with all aliases written out it has more than 2,000,000 "),
+        (f"a: &a {'x' * 50_000}\nb: [{'*a, ' * 100}]\n", "not what JSON can say: with all aliases written out "),
     ],
 )
 def test_what_is_no_yaml(folder: Path, text: str, message: str) -> None:
     """What YAML has and JSON has not is refused."""
     (folder / "c.yaml").write_text(text)
     assert fail("validate", "c.yaml").startswith(f"c.yaml: {message}")
+
+
+def test_yaml_aliases(folder: Path) -> None:
+    """They stand for what they name, and a merged mapping gives way to the keys beside it."""
+    (folder / "c.yaml").write_text("name: &a b\nsecret: *a\n")
+    assert succeed("validate", "c.yaml") == "c.yaml fits check\n"
+    (folder / "filter.py").write_text(FILTER.replace("secret: str", "parts: dict[str, dict[str, dict[str, int]]]"))
+    (folder / "c.yaml").write_text(
+        "name: a\nparts:\n  a: {base: &base {x: 1}, own: &own {<<: *base, x: 2}}\n  b: {c: {<<: *own}}\n"
+    )
+    assert succeed("validate", "c.yaml") == "c.yaml fits check\n"
 
 
 def test_yaml_needs_its_package(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,7 +17,7 @@ from tests.e2e.client import request
 if TYPE_CHECKING:
     from tests.e2e.conftest import EnvoyFactory, FilterBuilder
 
-FILTER = Path(__file__).parent / "filters" / "configured.py"
+FILTER = Path(__file__).parent / "filters" / "typed_configuration.py"
 GOOD = {
     "name": "somebody",
     "timeout": "250ms",
@@ -79,7 +79,7 @@ def test_a_bad_configuration(body: Body, configuration: object, text: str) -> No
 @pytest.mark.envoy
 def test_a_good_configuration_in_envoy(envoy: EnvoyFactory, build_filter: FilterBuilder) -> None:
     """It is the same there."""
-    module = build_filter("configured").path
+    module = build_filter("typed_configuration").path
     server = envoy(module, root_id="http", plugin_configuration=as_bytes(GOOD))
     assert request(server.port, "GET", "/").header("x-config") == [SHOWN.encode()]
 
@@ -90,7 +90,7 @@ def test_a_bad_configuration_in_envoy(
     envoy: EnvoyFactory, build_filter: FilterBuilder, configuration: object, text: str
 ) -> None:
     """Envoy does not start, and its log says the same as that of the emulated host."""
-    module = build_filter("configured").path
+    module = build_filter("typed_configuration").path
     with pytest.raises(ToolError) as refusal:
         envoy(module, root_id="plugin", plugin_configuration=as_bytes(configuration))
     log = str(refusal.value)

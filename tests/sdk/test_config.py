@@ -324,6 +324,19 @@ def test_what_is_no_json(data: bytes, text: str) -> None:
     assert problem.startswith(text)
 
 
+def test_keys_that_are_there_twice_in_a_large_document() -> None:
+    """All are reported, each once, in time that grows with the document and not with its square."""
+    members = ", ".join(f'"{key}": 1' for key in range(50_000))
+    assert problems(of(Any), f'{{"x": {{{members}, "5": 2, "7": 3, "5": 4}}}}') == [
+        'x["5"]: the key is there twice',
+        'x["7"]: the key is there twice',
+    ]
+    members = ", ".join(['{"a": 1, "a": 2}'] * 50_000)
+    with pytest.raises(ConfigError) as caught:
+        decoder(of(Any))(f'{{"x": [{members}]}}')
+    assert caught.value.count == 50_000
+
+
 def test_what_is_no_json_in_anything() -> None:
     """Also where any JSON will do."""
     found = problems(of(Any), b'{"x": [NaN, {"a": "\\ud800", "b": 1, "b": 2}]}')

@@ -157,3 +157,18 @@ def test_foreign_data_are_no_bucket(host: Host) -> None:
     for garbage in (b"", b"\0", b"\xff" * 30):
         host.shared("")[b"pywasmfilter/limit/tight/0"] = garbage, 1
         assert value(host, "[TIGHT_LIMIT.take('k') for _ in range(5)]") == [True] * 4 + [False]
+
+
+def test_other_limits_for_the_same_buckets(host: Host) -> None:
+    """What was taken under a stricter limit does not count: a bucket that could not be this limit's is full."""
+    assert value(host, "[SharedTokenBucket('again', rate=0.001, burst=3).take('a') for _ in range(4)]") == [
+        True
+    ] * 3 + [False]
+    assert value(host, "SharedTokenBucket('again', rate=100, burst=1).retry_after('a')") == 0
+    assert value(host, "SharedTokenBucket('again', rate=100, burst=1).take('a')") is True
+
+
+def test_a_bucket_that_is_never_full() -> None:
+    """A rate so small that no clock counts so far is no rate."""
+    with pytest.raises(ValueError, match="seconds to be full again"):
+        TokenBucket(5e-324, 1)

@@ -88,7 +88,11 @@ def test_headers(host: Host) -> None:
 @pytest.mark.parametrize(
     ("code", "message"),
     [
-        ("auth.get('check')", "ValueError: upstream 'auth': a path begins with \"/\", not 'check'"),
+        ("auth.get('check')", "ValueError: upstream 'auth': a path begins with \"/\" and has no spaces; quote 'check'"),
+        ("auth.get('/a HTTP/1.1')", "ValueError: upstream 'auth': a path begins with"),
+        ("auth.request('GET /b', '/a')", "ValueError: upstream 'auth': 'GET /b' is no method"),
+        ("auth.request('', '/a')", "ValueError: upstream 'auth': '' is no method"),
+        ("auth.get(headers={'Content-Length': '5'})", "ValueError: content-length is no header to give"),
         ("auth.get(headers={':authority': 'x'})", "ValueError: :authority is no header to give"),
         ("auth.get(headers={'x': 'a\\r\\nb'})", "ValueError: "),
         ("auth.get('/a\\r\\nb')", "ValueError: "),

@@ -1668,3 +1668,16 @@ def test_nothing_is_left(scripted: NewScripted) -> None:
             host.http_calls[0].reply(Response(200))
     host.advance(30)
     assert host.request("GET", "/count").text == "((0, 2, 0), 0)"
+
+
+@pytest.mark.parametrize("body", [b"{", b"", b"\xff", b"\0[\0]\0", b"[" * 100_000, b'{"a": "\xed\xa0\x80"}'], ids=range(6))
+def test_json_that_is_none(scripted: NewScripted, body: bytes) -> None:
+    """It is a ValueError in both bodies, whatever is wrong with it."""
+    host = scripted("""
+        async def on_http_request_headers(self, num_headers, end_of_stream):
+            try:
+                await self.request.json()
+            except ValueError as error:
+                return self.send_http_response(400, body=type(error).__name__)
+    """)
+    assert host.request("POST", "/", body=body).status == 400

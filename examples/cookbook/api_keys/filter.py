@@ -13,10 +13,12 @@ import hashlib
 import re
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import TYPE_CHECKING
 from urllib.parse import unquote_plus
 
 from pywasmfilter import (
     CallError,
+    HeaderMap,
     HostcallError,
     HttpContext,
     LocalCache,
@@ -25,6 +27,9 @@ from pywasmfilter import (
     log,
     plugin,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
 
 LONGEST_KEY = 512
 
@@ -112,7 +117,7 @@ class Check(HttpContext):
 
     async def on_http_request_headers(self, num_headers: int, end_of_stream: bool) -> int | None:
         headers, config = self.request.headers, self.config
-        headers.remove(config.owner_header)
+        remove_all(headers, [config.owner_header])
         keys = [*headers.get_all(config.header), *self.keys_of_query()]
         if len(keys) != 1 or not 0 < len(keys[0]) <= LONGEST_KEY:
             return self.refuse("One API key is needed")
@@ -148,3 +153,10 @@ class Check(HttpContext):
     def refuse(self, why: str) -> int:
         challenge = f'ApiKey realm="api", header="{self.config.header}"'
         return self.send_http_response(401, [("www-authenticate", challenge)], f"{why}\n")
+
+
+def remove_all(headers: HeaderMap, names: Collection[str]) -> None:
+    """Remove headers, also in spellings such as `x_user`, which servers in the manner of CGI take for `x-user`."""
+    for name in list(headers):
+        if name.lower().replace("_", "-") in names:
+            headers.remove(name)

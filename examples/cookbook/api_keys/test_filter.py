@@ -54,6 +54,15 @@ def test_a_known_key_passes(host: Host, service: Service) -> None:
     assert service.asked == [f"/keys/{HASH}"]
 
 
+@pytest.mark.parametrize("name", ["x_api_owner", "x_api-owner", "X-Api_Owner"])
+def test_other_spellings_of_the_owners_header(host: Host, name: str) -> None:
+    """An upstream that takes underscores for hyphens gets no owner that the client has made up."""
+    stream = host.request("GET", "/", [(name, "forged"), (name, "twice"), ("x_other", "mine"), ("x-api-key", KEY)])
+    assert stream.sent is not None
+    assert [value for _, value in stream.sent.headers.items() if value in {"forged", "twice"}] == []
+    assert (stream.sent.headers["x-api-owner"], stream.sent.headers["x_other"]) == ("ada", "mine")
+
+
 @pytest.mark.parametrize(
     "keys", [[], [""], ["unknown"], [KEY, KEY], [KEY, "unknown"], [f"{KEY}, {KEY}"], [f"{KEY}x"], ["\udcff\udcfe"]]
 )

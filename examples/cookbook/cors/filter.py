@@ -14,11 +14,8 @@ from datetime import timedelta
 from pywasmfilter import HttpContext, http_filter
 
 REQUEST_METHOD = "access-control-request-method"
-OWN = (
-    "access-control-allow-origin",
-    "access-control-allow-credentials",
-    "access-control-expose-headers",
-)
+ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://((\*\.)?[a-z0-9_-][a-z0-9._-]*|\[[0-9a-f:.]+\])(:[0-9]+)?")
+DEFAULT_PORTS = re.compile(r"http://.*:80|https://.*:443")  # browsers leave them out
 SUBDOMAIN = re.compile(r"[A-Za-z0-9.-]+")
 SAFE_METHODS = ("GET", "HEAD", "POST")  # those that the Fetch standard always lets pass
 
@@ -43,9 +40,11 @@ class Config:
         if self.credentials and "*" in self.origins:
             raise ValueError("credentials and the origin * would let every site act as the user")
         for origin in self.origins:
-            scheme, separator, host = origin.partition("://")
-            if origin != "*" and (not separator or not scheme or not host or "/" in host or "*" in host[1:]):
-                raise ValueError(f"{origin!r} is no origin: https://host, https://host:port, https://*.host or *")
+            if origin != "*" and (not ORIGIN.fullmatch(origin) or DEFAULT_PORTS.fullmatch(origin)):
+                raise ValueError(
+                    f"{origin!r} is no origin as browsers write it, in lower case and without a default port: "
+                    "https://host, https://host:port, https://*.host or *"
+                )
 
     def allows(self, origin: str) -> bool:
         """Whether an origin may call; `null`, which sandboxed pages have, may only if all may."""
@@ -93,8 +92,10 @@ class Cors(HttpContext):
     def on_http_response_headers(self, num_headers: int, end_of_stream: bool) -> None:
         """Preflights pass here too, on their way out. What the upstream says about CORS does not count."""
         headers = self.response.headers
-        for name in OWN:
-            headers.remove(name)
+        if not self.answered:
+            for name in list(headers):
+                if name.lower().startswith("access-control-"):
+                    headers.remove(name)
         headers.add("vary", "origin")
         if not self.origin:
             return

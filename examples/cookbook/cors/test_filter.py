@@ -64,6 +64,30 @@ def test_a_response_for_an_allowed_origin(host: Host) -> None:
     assert ",".join(answer.headers.get_all("vary")) == "accept,origin"
 
 
+@pytest.mark.parametrize("origin", [APP, "https://evil.com"])
+def test_the_upstreams_own_permissions(host: Host, origin: str) -> None:
+    """None of them reaches the browser, whoever asks."""
+    theirs = ("allow-methods", "allow-headers", "allow-private-network", "max-age")
+    host.upstream = Response(200, [(f"access-control-{name}", "*") for name in theirs], "orders")
+    answer = host.request("OPTIONS", "/orders", headers={"origin": origin})
+    assert answer.text == "orders"
+    assert "*" not in answer.headers.values()
+
+
+@pytest.mark.parametrize(
+    ("allowed", "origin"),
+    [
+        ("http://localhost:3000", "http://localhost:3000"),
+        ("http://[::1]:3000", "http://[::1]:3000"),
+        ("https://*.example.org:8443", "https://a.example.org:8443"),
+        ("chrome-extension://abcdefgh", "chrome-extension://abcdefgh"),
+    ],
+)
+def test_origins_of_all_kinds(new_host: NewHost, allowed: str, origin: str) -> None:
+    """Ports, addresses and other schemes may be in the list."""
+    assert preflight(new_host(configuration={"origins": [allowed]}), origin).headers[OWN] == origin
+
+
 def test_a_response_for_others(host: Host) -> None:
     """The upstream gets the request, and the browser keeps the response from the page."""
     host.upstream = Response(200, {OWN: "*"}, "orders")
@@ -84,6 +108,14 @@ def test_an_options_request_that_is_no_preflight(host: Host) -> None:
         ({"origins": ["*"], "credentials": True}, "would let every site act as the user"),
         ({"origins": ["app.example.com"]}, "is no origin"),
         ({"origins": ["https://a.*.com"]}, "is no origin"),
+        ({"origins": ["https://App.example.com"]}, "is no origin"),
+        ({"origins": ["HTTPS://app.example.com"]}, "is no origin"),
+        ({"origins": ["https://*"]}, "is no origin"),
+        ({"origins": ["https://*x.org"]}, "is no origin"),
+        ({"origins": ["https://*."]}, "is no origin"),
+        ({"origins": ["https://app.example.com/"]}, "is no origin"),
+        ({"origins": ["https://app.example.com:443"]}, "is no origin"),
+        ({"origins": ["https://bücher.example"]}, "is no origin"),
     ],
 )
 def test_a_configuration_that_is_refused(new_host: NewHost, configuration: object, message: str) -> None:

@@ -12,8 +12,12 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
-from pywasmfilter import CallError, HostcallError, HttpContext, HttpReply, PluginContext, log, plugin
+from pywasmfilter import CallError, HeaderMap, HostcallError, HttpContext, HttpReply, PluginContext, log, plugin
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
 
 FRAMING = ("connection", "content-length", "host", "transfer-encoding")
 """What belongs to one message only: a content-length, without its body, would have the service wait for that."""
@@ -74,8 +78,7 @@ class Authorize(HttpContext):
             body = await self.request.body(self.config.max_body)
         # What is checked is what the upstream gets: clients' own values are gone before anything can fail.
         headers = self.forwarded()
-        for name in self.config.upstream_headers:
-            self.request.headers.remove(name)
+        remove_all(self.request.headers, self.config.upstream_headers)
         reply = await self.ask(headers, body)
         if reply is None:
             if self.config.fail_open:
@@ -122,3 +125,10 @@ class Authorize(HttpContext):
 def chosen(headers: list[tuple[str, str]], names: list[str]) -> list[tuple[str, str]]:
     """The headers with some names, in order."""
     return [(name, value) for name, value in headers if name.lower() in names]
+
+
+def remove_all(headers: HeaderMap, names: Collection[str]) -> None:
+    """Remove headers, also in spellings such as `x_user`, which servers in the manner of CGI take for `x-user`."""
+    for name in list(headers):
+        if name.lower().replace("_", "-") in names:
+            headers.remove(name)

@@ -51,6 +51,18 @@ def test_a_header_that_the_service_does_not_give_is_nobodys(host: Host) -> None:
     assert "x-user" not in stream.sent.headers
 
 
+@pytest.mark.parametrize("name", ["x_user", "X_User"])
+def test_other_spellings_of_the_services_headers(host: Host, name: str) -> None:
+    """An upstream that takes underscores for hyphens gets nothing that the client has made up."""
+    for answer, users in ((ALLOW, ["ada"]), (Response(200), [])):
+        host.clusters["auth"] = answer
+        stream = host.request("GET", "/", [(name, "eve"), (name, "eve"), ("x_other", "mine")])
+        assert stream.sent is not None
+        assert stream.sent.headers.get_all("x-user") == users
+        assert "eve" not in stream.sent.headers.values()
+        assert stream.sent.headers["x_other"] == "mine"
+
+
 @pytest.mark.parametrize("status", [201, 204, 302, 400, 401, 403, 429])
 def test_denied(host: Host, status: int) -> None:
     """The client gets status, body and chosen headers of the service."""

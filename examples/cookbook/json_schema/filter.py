@@ -2,12 +2,14 @@
 
 The schemas are in the configuration, one for each rule, which says what requests it is for. `fastjsonschema`, a
 pure-Python package, makes Python code of them when the plugin starts, so a request costs no more than that code.
+JSON that another parser could read otherwise, and bodies with a `content-encoding`, are refused.
 Requests that no rule is for pass unread.
 """
 
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -57,9 +59,11 @@ class Check(HttpContext):
         content_type = self.request.headers.get("content-type", "").partition(";")[0].strip().lower()
         if content_type != "application/json" and not content_type.endswith("+json"):
             return self.refuse(415, f"the body must be application/json, not {content_type or 'without a type'}")
+        if any(value.strip().lower() != "identity" for value in self.request.headers.get_all("content-encoding")):
+            return self.refuse(415, "the body must have no content-encoding")
         text = await self.request.body(body.max_bytes)
         try:
-            self.plugin.checks[id(body)](json.loads(text, parse_constant=refuse_constant))
+            self.plugin.checks[id(body)](strict_json(text))
         except fastjsonschema.JsonSchemaValueException as error:
             return self.refuse(400, error.message)
         except RecursionError:
@@ -73,8 +77,29 @@ class Check(HttpContext):
         return self.send_http_response(status, [("content-type", "application/problem+json")], json.dumps(problem))
 
 
+def strict_json(body: bytes) -> Any:
+    """JSON that everybody reads alike: UTF-8, no key twice, no NaN. Raises ValueError, RecursionError for the rest."""
+    return json.loads(
+        body.decode(), object_pairs_hook=members, parse_constant=refuse_constant, parse_float=finite_number
+    )
+
+
+def members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError("a key is there twice")
+    return found
+
+
 def refuse_constant(name: str) -> Any:
     raise ValueError(f"{name} is no JSON")
+
+
+def finite_number(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError("a number is too large")
+    return number
 
 
 def refuse_reference(uri: str) -> Any:

@@ -45,8 +45,16 @@ def test_a_good_body_passes(host: Host, content_type: str) -> None:
         (b'{"item": "\xff"}', "the body is no JSON: "),
         ('{"item": "tea", "number": 1' + "0" * 1500 + "}", ""),
         ("[" * 1000, "the body is nested too deeply"),
+        ('{"item": "tea", "item": "tea"}', "the body is no JSON: a key is there twice"),
+        ('{"item": "tea", "more": {"a": 1, "\\u0061": 2}}', "the body is no JSON: a key is there twice"),
+        ('{"item": "tea", "number": 1e999}', "the body is no JSON: a number is too large"),
+        ('{"item": "tea", "number": -Infinity}', "the body is no JSON: -Infinity is no JSON"),
+        ('{"item": "tea"}'.encode("utf-16"), "the body is no JSON: "),
+        ('{"item": "tea"}'.encode("utf-16-le"), "the body is no JSON: "),
+        ('{"item": "tea"}'.encode("utf-32-be"), "the body is no JSON: "),
+        ('{"item": "tea"}'.encode("utf-8-sig"), "the body is no JSON: "),
     ],
-    ids=range(10),
+    ids=range(18),
 )
 def test_a_bad_body_is_answered(host: Host, body: str | bytes, detail: str) -> None:
     """The client is told what is wrong and where, and the upstream gets nothing of the body."""
@@ -64,6 +72,15 @@ def test_another_type_is_no_json(host: Host) -> None:
     """What cannot be checked does not pass."""
     assert post(host, "item=tea", "text/plain").status == 415
     assert host.request("POST", "/orders", body='{"item": "tea"}').status == 415
+
+
+@pytest.mark.parametrize("encodings", [["gzip"], ["identity, gzip"], ["identity", "br"], [""]])
+def test_an_encoded_body_is_refused(host: Host, encodings: list[str]) -> None:
+    """Nor does what the upstream would read otherwise, whatever it is here."""
+    headers = [("content-type", "application/json"), *(("content-encoding", encoding) for encoding in encodings)]
+    assert host.request("POST", "/orders", headers, body='{"item": "tea"}').status == 415
+    plain = [("content-type", "application/json"), ("content-encoding", "Identity")]
+    assert host.request("POST", "/orders", plain, body='{"item": "tea"}').status == 200
 
 
 def test_too_large_a_body(host: Host) -> None:

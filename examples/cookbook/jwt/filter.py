@@ -17,11 +17,14 @@ import re
 import time
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from jwks import KeySet, NoKeys, Source, decode, strict_json
 
-from pywasmfilter import Action, HttpContext, PluginContext, log, plugin
+from pywasmfilter import Action, HeaderMap, HttpContext, PluginContext, log, plugin
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
 
 LONGEST_TOKEN = 8192
 LATEST_TIME = 1 << 40  # seconds since 1970, which is far enough
@@ -81,8 +84,7 @@ class Verify(HttpContext):
 
     async def on_http_request_headers(self, num_headers: int, end_of_stream: bool) -> int | None:
         headers = self.request.headers
-        for name in self.config.claim_headers:
-            headers.remove(name)
+        remove_all(headers, self.config.claim_headers)
         values = headers.get_all("authorization")
         if not values:
             return self.refuse("")
@@ -169,3 +171,10 @@ def header_value(claim: Any) -> str:
     if not value.isprintable():
         raise Invalid("a claim is malformed")
     return value
+
+
+def remove_all(headers: HeaderMap, names: Collection[str]) -> None:
+    """Remove headers, also in spellings such as `x_user`, which servers in the manner of CGI take for `x-user`."""
+    for name in list(headers):
+        if name.lower().replace("_", "-") in names:
+            headers.remove(name)

@@ -113,7 +113,18 @@ def read_keys(document: Any) -> list[Key]:
 
 
 def read_key(jwk: Any) -> Key | None:
-    """A key for signatures: RSA of 2048 bits or more, or on the curve P-256. Others, and secrets, are passed over."""
+    """A key, or None for one that this filter cannot use; one that is malformed does not spoil the others."""
+    try:
+        return signature_key(jwk)
+    except (ValueError, OverflowError):  # no base64url, or too large
+        return None
+
+
+def signature_key(jwk: Any) -> Key | None:
+    """A key for signatures: RSA of 2048 bits or more, or on the curve P-256. Others, and secrets, are passed over.
+
+    Raises ValueError, OverflowError for one that is malformed.
+    """
     match jwk:
         case {"kty": "RSA", "n": str(n), "e": str(e)}:
             modulus, exponent, algorithm = decode(n), decode(e), "RS256"

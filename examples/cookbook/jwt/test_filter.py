@@ -82,6 +82,16 @@ def test_a_valid_token_passes(host: Host, made: str) -> None:
 
 
 @with_secret
+@pytest.mark.parametrize("name", ["x_jwt_sub", "x_jwt-sub", "X-JWT_Sub"])
+def test_other_spellings_of_a_claims_header(host: Host, name: str) -> None:
+    """An upstream that takes underscores for hyphens gets no claim that the client has made up."""
+    stream = send(host, hs256(), [(name, "forged"), (name, "twice"), ("x_other", "mine")])
+    assert stream.sent is not None
+    assert [value for _, value in stream.sent.headers.items() if value in {"forged", "twice"}] == []
+    assert (stream.sent.headers["x-jwt-sub"], stream.sent.headers["x_other"]) == ("ada", "mine")
+
+
+@with_secret
 def test_a_secret_needs_no_issuer(host: Host) -> None:
     """HS256 is checked in the filter itself."""
     assert send(host, hs256()).status == 200
@@ -283,6 +293,25 @@ def test_without_keys_nothing_passes(host: Host, answer: Response) -> None:
     host.clusters["issuer"] = jwks(JWKS)
     host.advance(5)
     assert send(host, rs256()).status == 200
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        {**TWO.jwk, "n": "!"},
+        {**TWO.jwk, "n": "AAA=A"},
+        {**TWO.jwk, "n": "é"},
+        {**TWO.jwk, "n": encode(b"\1" * 70_000)},
+    ],
+    ids=range(4),
+)
+def test_a_malformed_key_does_not_spoil_the_others(host: Host, bad: dict[str, Any]) -> None:
+    """It is passed over, wherever it stands."""
+    for keys in ([bad, ONE.jwk], [ONE.jwk, bad]):
+        host.clusters["issuer"] = jwks({"keys": keys})
+        host.advance(3601)
+        assert send(host, rs256()).status == 200
+        assert send(host, rs256(key=TWO)).status == 401
 
 
 def test_without_a_cluster_nothing_passes(host: Host) -> None:

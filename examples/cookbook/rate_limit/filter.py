@@ -2,7 +2,9 @@
 
 A client is an address, or what a request header says, such as an API key that a filter before this one has checked.
 Buckets are counted for all workers together, or by each worker for itself, which is cheaper and lets a client with many
-connections have more. A proxy counts for itself: with several proxies each lets the limit pass.
+connections have more. A proxy counts for itself: with several proxies each lets the limit pass. The address is what the
+proxy believes it to be: Envoy takes it from `x-forwarded-for`, which clients can choose, unless its HTTP connection
+manager has `use_remote_address: true`.
 """
 
 from __future__ import annotations
@@ -43,7 +45,9 @@ class Config(Ruleset):
     """The limit of all requests, and those of some."""
 
     client: Literal["address", "header"] = "address"
-    """What tells clients apart. Behind another proxy the address is that proxy's, so use a header there."""
+    """What tells clients apart. The address needs `use_remote_address: true` in Envoy's HTTP connection manager:
+    without it clients choose theirs with `x-forwarded-for`. Behind another proxy the address is that proxy's, unless
+    Envoy's `xff_num_trusted_hops` counts it; or use a header there."""
     header: str = "x-api-key"
     """The header with `client: header`. Requests without it count as one client."""
     scope: Literal["proxy", "worker"] = "proxy"
@@ -63,7 +67,9 @@ class RateLimit(PluginContext):
     def new_bucket(self, number: int, limit: Limit) -> TokenBucket | SharedTokenBucket:
         if self.config.scope == "worker":
             return TokenBucket(limit.requests_per_second, limit.burst)
-        return SharedTokenBucket(f"rate_limit/{number}", limit.requests_per_second, limit.burst)
+        rate, burst = limit.requests_per_second, limit.burst
+        # The limit is in the name, so one that is changed begins anew.
+        return SharedTokenBucket(f"rate_limit/{number}/{rate}/{burst}", rate, burst)
 
     def new_http_context(self, context_id: int) -> HttpContext:
         return Request(context_id)

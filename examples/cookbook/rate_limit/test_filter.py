@@ -53,6 +53,19 @@ def test_clients_by_address(host: Host) -> None:
     assert host.metrics["rate_limited"].value == 2
 
 
+@pytest.mark.filter(configuration={"default": {"burst": 1, "requests_per_second": 0.001}})
+def test_a_changed_limit_begins_anew(host: Host) -> None:
+    """What was counted for another limit does not count, and for the same one it does."""
+    assert statuses(host, 2) == [200, 429]
+    for limit, expected in (
+        ({"burst": 1, "requests_per_second": 0.001}, [429, 429]),
+        ({"burst": 2, "requests_per_second": 0.001}, [200, 200, 429]),
+        ({"burst": 1, "requests_per_second": 0.002}, [200, 429]),
+    ):
+        plugin = host.start(configuration={"default": limit})
+        assert [plugin.request().status for _ in expected] == expected
+
+
 @pytest.mark.filter(configuration={"scope": "worker", "default": {"burst": 1, "requests_per_second": 0.001}})
 def test_a_worker_for_itself(host: Host) -> None:
     """Buckets of a worker do not depend on shared data."""

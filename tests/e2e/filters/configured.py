@@ -1,63 +1,50 @@
-"""Shows its configuration in a header; says at its start that it has it."""
+"""Two plugins and a VM context that log when they start and what their configurations are."""
 
 from __future__ import annotations
 
-import re
-from dataclasses import asdict, dataclass, field
-from datetime import timedelta
-from enum import Enum
-from typing import Any, Literal
+from typing import Any
 
-from pywasmfilter import HttpContext, PluginContext, TcpContext, http_filter, log, plugin, tcp_filter
+from pywasmfilter import HttpContext, PluginContext, VMContext, hostcalls, log, plugin, vm
 
 
-class Mode(Enum):
-    ENFORCE = "enforce"
-    REPORT = "report"
+@vm
+class VM(VMContext):
+    starts = 0
+
+    def on_vm_start(self, vm_configuration_size: int) -> Any:
+        VM.starts += 1
+        VM.seen = self
+        log.info(f"vm start {VM.starts}: {vm_configuration_size} {self.vm_configuration!r}")
+        if self.vm_configuration == b"refuse":
+            return False
+        if self.vm_configuration == b"raise":
+            raise ValueError("bad VM configuration")
+        return None
+
+    seen: VMContext
 
 
-@dataclass
-class Rule:
-    path: re.Pattern[str]
-    mode: Mode = Mode.ENFORCE
-    children: list[Rule] = field(default_factory=list)
-
-
-@dataclass
-class Config:
-    name: str
-    timeout: timedelta = timedelta(seconds=1)
-    rules: tuple[Rule, ...] = ()
-    limit: int | Literal["none"] = "none"
-    labels: dict[str, float] = field(default_factory=dict)
-    tags: frozenset[str] = frozenset()
-    extra: Any = None
-
-    def __post_init__(self) -> None:
-        if self.name == "nobody":
-            raise ValueError("nobody is not a name")
-
-
-@http_filter("http", config=Config)
-class Http(HttpContext):
-    config: Config
-
-    def on_http_response_headers(self, num_headers: int, end_of_stream: bool) -> None:
-        self.response.headers["x-config"] = repr(asdict(self.config))
-
-
-@tcp_filter("tcp", config=Config)
-class Tcp(TcpContext):
-    config: Config
-
-    def on_new_connection(self) -> None:
-        log.info(f"connection for {self.config.name}")
-
-
-@plugin("plugin", config=Config)
-class Plugin(PluginContext):
-    config: Config
-    http_context = Http
-
+class Configured(PluginContext):
     def on_plugin_start(self, plugin_configuration_size: int) -> None:
-        log.info(f"started for {self.config.name}, {self.config.timeout.total_seconds()} s")
+        name = (hostcalls.get_property(["plugin_root_id"]) or b"").decode()
+        configuration = f"{plugin_configuration_size} {self.plugin_configuration!r}"
+        log.info(f"{type(self).__name__} start as {name!r} after {VM.starts} vm start: {configuration}")
+
+    def new_http_context(self, context_id: int) -> HttpContext:
+        return Answer(context_id)
+
+
+class Answer(HttpContext):
+    def on_http_request_headers(self, num_headers: int, end_of_stream: bool) -> int:
+        body = f"{type(self.plugin).__name__} {self.plugin.plugin_configuration!r} {VM.seen.vm_configuration!r}"
+        return self.send_http_response(200, body=body)
+
+
+@plugin("first")
+class First(Configured):
+    pass
+
+
+@plugin("second")
+class Second(Configured):
+    pass
