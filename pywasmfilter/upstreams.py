@@ -288,7 +288,7 @@ class UnknownCluster(BadArgument):
             f"In Istio, define a ServiceEntry for {host}, port {port}{rule}, and set the variable "
             f"{variable}=outbound|{port}||{host} in the VM's environment (WasmPlugin: vmConfig.env)."
         )
-        self.args = (message,)
+        Exception.__init__(self, message)
 
 
 # Calls

@@ -1670,7 +1670,9 @@ def test_nothing_is_left(scripted: NewScripted) -> None:
     assert host.request("GET", "/count").text == "((0, 2, 0), 0)"
 
 
-@pytest.mark.parametrize("body", [b"{", b"", b"\xff", b"\0[\0]\0", b"[" * 100_000, b'{"a": "\xed\xa0\x80"}'], ids=range(6))
+@pytest.mark.parametrize(
+    "body", [b"{", b"", b"\xff", b"\0[\0]\0", b"[" * 100_000, b'{"a": "\xed\xa0\x80"}'], ids=range(6)
+)
 def test_json_that_is_none(scripted: NewScripted, body: bytes) -> None:
     """It is a ValueError in both bodies, whatever is wrong with it."""
     host = scripted("""
