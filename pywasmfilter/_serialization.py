@@ -28,7 +28,7 @@ def encode_pairs(pairs: Iterable[tuple[str | bytes, str | bytes]]) -> bytes:
     data = b"".join([text + b"\0" for text in texts])
     if b"\n" in data or b"\r" in data or data.count(b"\0") != len(texts):
         bad = next(text for text in texts if any(byte in text for byte in (b"\n", b"\r", b"\0")))
-        raise ValueError(f"a header must not contain a line break or NUL: {bad!r}")
+        raise ValueError(f"a header must not contain a line break or NUL: {bad.decode('utf-8', 'surrogateescape')!r}")
     sizes = b"".join([len(text).to_bytes(4, "little") for text in texts])
     serialized = count.to_bytes(4, "little") + sizes + data
     if len(serialized) > MOST_BYTES:

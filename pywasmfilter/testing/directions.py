@@ -211,7 +211,6 @@ class Direction:
             self._stream.answer(too_large)
         elif goes_on:
             self._body_shown = False
-            self.shown.pop(self._names[0], None)
             self._pass(end_of_stream)
         else:
             self._hold(end_of_stream)
@@ -219,7 +218,7 @@ class Direction:
     def _on_trailers(self, pairs: Pairs, _end_of_stream: bool) -> None:
         self.shown[self._names[1]] = pairs
         if self._goes_on("trailers", len(pairs), ends=True):
-            self.shown.clear()
+            self.shown.pop(self._names[1], None)
             self._pass(True)
         else:
             self._hold(True)

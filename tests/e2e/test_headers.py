@@ -184,7 +184,8 @@ def test_wrong_callback_is_a_bad_argument(server: Server) -> None:
     )
     added = (
         "BadArgument: proxy_add_header_map_value: BAD_ARGUMENT (2); headers and trailers can be changed in their own "
-        "callback and while the stream is paused from it; keep what you need later as an attribute"
+        "callback and while the stream is paused from it, and not after a body was awaited unless the proxy holds "
+        "headers back (allow_on_headers_stop_iteration): see PluginContext.holds_headers, and body(hold_headers=True)"
     )
     assert ask(server.port, "self.response.headers.get('x')") == looked_up
     assert ask(server.port, "self.response.headers.add('x', 'y')") == added
