@@ -541,11 +541,13 @@ def change_body(stream_type: StreamType, start: int, size: int, data: str | byte
             "none, and a proxy adds none"
         ) from None
     context = contexts.get(_abi.host.get_effective_context())
-    task = (getattr(context, "_abi_waiting", None) or {}).get(stream_type)
-    if task is not None and task.has_headers:
-        new_size = _abi.host.get_buffer_size(stream_type)
-        task.seen += new_size - (task.size or 0)
-        task.size = new_size
+    task: CallbackTask | None = (getattr(context, "_abi_waiting", None) or {}).get(stream_type)
+    if task is None or task.size is None:
+        return
+    new_size = _abi.host.get_buffer_size(stream_type)
+    task.seen = new_size if task.seen == task.size else min(task.seen, new_size)
+    task.size = new_size
+    if task.has_headers:
         name = _headers_of(stream_type)
         if _abi.host.get_header_map_value(name, "content-length") is not None:
             _abi.host.replace_header_map_value(name, "content-length", str(new_size))

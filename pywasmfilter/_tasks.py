@@ -146,11 +146,9 @@ class Task(Future[R]):
 
     def start(self) -> None:
         """Run to the first thing that has to be waited for."""
-        tasks = self.context._abi_tasks
-        if tasks is None:
-            self.context._abi_tasks = {self}
-        else:
-            tasks.add(self)
+        if self.context._abi_tasks is None:
+            self.context._abi_tasks = {}
+        self.context._abi_tasks[self] = None
         self._run(None)
 
     def start_within(self) -> bool:
@@ -313,7 +311,7 @@ class Task(Future[R]):
         """The coroutine has ended: let go of it, and let no exception go unheard."""
         tasks = self.context._abi_tasks
         if tasks is not None:
-            tasks.discard(self)
+            tasks.pop(self, None)
         if self._exception is not None and not heard and not isinstance(self._exception, CancelledError):
             _errors.report(self.context, self.place, self._exception)
             self._exception.__traceback__ = self._traceback = None  # it holds all that the frames have

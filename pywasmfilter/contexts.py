@@ -86,8 +86,8 @@ class Context:
     _abi_grpc_streams: set[GrpcStream] | None = None
     """The open gRPC streams of the context, if there are any."""
 
-    _abi_tasks: set[Task[Any]] | None = None
-    """The tasks of the context that have not ended, if there are any."""
+    _abi_tasks: dict[Task[Any], None] | None = None
+    """The tasks of the context that have not ended, if there are any; those that began first come first."""
 
     _abi_waiting: dict[int, CallbackTask] | None = None
     """Stream type → the callback that is a coroutine and has not ended, if there are any."""

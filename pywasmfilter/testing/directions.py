@@ -213,6 +213,7 @@ class Direction:
             self._body_shown = False
             self._pass(end_of_stream)
         else:
+            self._scrapped = False
             self._hold(end_of_stream)
 
     def _on_trailers(self, pairs: Pairs, _end_of_stream: bool) -> None:
@@ -221,6 +222,7 @@ class Direction:
             self.shown.pop(self._names[1], None)
             self._pass(True)
         else:
+            self._scrapped = False
             self._hold(True)
 
     def _goes_on(self, part: str, *arguments: int, ends: bool) -> bool:

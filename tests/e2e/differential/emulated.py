@@ -13,7 +13,8 @@ from tests.e2e.differential.normal import message_lines, normal
 from tests.e2e.differential.observing import PRELUDE, encoded, next_connection, script
 from tests.e2e.differential.peers import Arrived, Pairs
 
-PLUGINS = ("http", "http-continue", "tcp", "tcp-continue", "both")
+PLUGINS = ("http", "http-continue", "tcp", "tcp-continue", "both", "http held", "http-continue held")
+"""The plugins of the scripted filter; some twice, with `allow_on_headers_stop_iteration`."""
 
 
 class Emulated:
@@ -23,7 +24,12 @@ class Emulated:
         self.host = Host(filter_path, plugin="http", configuration=PRELUDE)
         self.plugins: dict[str, Plugin] = {"http": self.host.plugin}
         for name in PLUGINS[1:]:
-            self.plugins[name] = self.host.start(filter_path, plugin=name, configuration=PRELUDE)
+            self.plugins[name] = self.host.start(
+                filter_path,
+                plugin=name.removesuffix(" held"),
+                configuration=PRELUDE,
+                allow_on_headers_stop_iteration=name.endswith(" held"),
+            )
         self.host.clusters["service"] = SERVICE
         self.host.clusters["silent"] = None
         self.host.clusters["dead"] = DEAD

@@ -56,6 +56,16 @@ def headers(pairs):
 
 def observe(self, place, *arguments):
     """Log a callback, what can be seen in it, and what becomes of it, around what the script does."""
+
+    async def awaited(coroutine):
+        try:
+            answer = await coroutine
+        except BaseException as error:
+            say(self, f"< {place} {type(error).__name__}")
+            raise
+        say(self, f"< {place} {answer!r}")
+        return answer
+
     say(self, f"> {place}{arguments}")
     look(self)
     action = self.script.get(place)
@@ -64,6 +74,8 @@ def observe(self, place, *arguments):
     except BaseException as error:
         say(self, f"< {place} {type(error).__name__}")
         raise
+    if hasattr(answer, "send"):
+        return awaited(answer)
     say(self, f"< {place} {answer!r}")
     return answer
 
@@ -125,6 +137,13 @@ def later(self, function):
         say(self, f"< later {attempt(function, self)}")
 
     shared.setdefault("later", []).append(action)
+
+
+def put_off(self):
+    """What a coroutine awaits until the next tick, or until another stream does what is due."""
+    future = Future()
+    shared.setdefault("later", []).append(lambda: future.set_result(None))
+    return future
 
 
 def do_later():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import socketserver
 import threading
+import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -129,7 +130,8 @@ class Real:
         self._control("def on_http_request_headers(self, *_): shared['prelude']['do_later']()")
 
     def _wait(self, seconds: float) -> None:
-        """The lines that come of it are waited for."""
+        """Time passes here as it does there."""
+        time.sleep(seconds)
 
     # HTTP
 
@@ -261,7 +263,16 @@ def real(module: Path) -> Iterator[Real]:
 
 def listeners(module: Path) -> list[Config]:
     """One for each plugin, and one that shows that Envoy has come around."""
-    plugins = {name: WasmPlugin(module, name=name, root_id=name, configuration=PRELUDE.encode()) for name in PLUGINS}
+    plugins = {
+        name: WasmPlugin(
+            module,
+            name=name.removesuffix(" held"),
+            root_id=name.removesuffix(" held"),
+            configuration=PRELUDE.encode(),
+            allow_on_headers_stop_iteration=name.endswith(" held"),
+        )
+        for name in PLUGINS
+    }
     routes = [direct_response(200, "", prefix="/control"), route_to(UPSTREAM)]
     found: list[Config] = [http_listener([], [direct_response(200, "")], name="around")]
     for name, plugin in plugins.items():
