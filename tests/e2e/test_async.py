@@ -88,5 +88,5 @@ def test_thousands_of_streams_wait_at_once(port: int) -> None:
         assert (wave["tasks"], wave["pending"]) == (1, 0)  # the request that asks is a coroutine itself
         assert wave["well"] + wave["cancelled"] == number * STREAMS
         assert wave["well"] >= number * (STREAMS - LEAVING)
-    assert waves[2]["memory"] <= waves[1]["memory"] + (1 << 20)  # how many wait at one moment differs a little
+    assert waves[2]["memory"] <= waves[1]["memory"] + (2 << 20)  # how many wait at one moment differs
     assert waves[2]["used"] <= waves[1]["used"] + 100_000

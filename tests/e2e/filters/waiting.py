@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 
 from pywasmfilter import HttpContext, callouts, http_filter, memory, sleep
@@ -26,6 +27,7 @@ class Waiting(HttpContext):
         return None
 
     def state(self) -> str:
+        gc.collect()  # coroutines that were cancelled leave cycles
         statistics = memory.statistics()
         tasks = [len(context._abi_tasks or ()) for context in contexts.values() if context is not None]
         known = {"memory": statistics.memory_bytes, "used": statistics.used_bytes, "streams": statistics.streams}
