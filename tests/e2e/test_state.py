@@ -164,7 +164,7 @@ def test_a_caller_that_leaves_is_replaced(port: int) -> None:
         waiting = [clients.submit(value, port, "looked_up(self, 'left')") for _ in range(8)]
         for connection in leaving:
             connection.close()
-        assert all(client.result(PATIENCE).startswith(b"left ") for client in waiting)
+        assert all(client.result(PATIENCE).startswith("left ") for client in waiting)
 
 
 def test_what_is_not_logged_is_not_formatted(envoy: EnvoyProcess, port: int) -> None:
