@@ -201,6 +201,8 @@ class CallbackTask(Task["int | None"]):
 
     def _on_data(self, size: int, end_of_stream: bool) -> int:
         self.size, self._ends = size, end_of_stream
+        if not self._headers_gone:
+            self.context.plugin._abi_shows_bodies = True
         if self._reader is None or self._reader.done:
             self._arrived = [(_FOLLOWING[self.stream_type][0], (size, end_of_stream))]
             return self._hold()
@@ -452,6 +454,21 @@ class WholeBody(_Reader):
             self.lets_go = True
             task.keep_headers()
             task.give_up_length()
+        elif task.has_headers and not task.context.plugin._abi_shows_bodies:
+            timers_of(task.context).call_later(_DOUBT, self._doubt, task.context)
+
+    def _doubt(self) -> None:
+        """No part of the body has come, perhaps because the proxy is not as the environment says."""
+        plugin = self._task.context.plugin
+        if self.done or self._task.size or plugin._abi_shows_bodies:
+            return
+        plugin._abi_shows_bodies = True  # said once
+        _abi.host.log(
+            LogLevel.WARN,
+            f"{plugin._abi_name}: a body has not come in {_DOUBT} seconds while its headers were held back. Unless its "
+            "sender is that slow, it never will, because the proxy's configuration of the plugin lacks "
+            f"`allow_on_headers_stop_iteration: true`, which {HOLDS_HEADERS.decode()} says is there",
+        )
 
     def _announced(self) -> int:
         """The size that the headers give; 0 if they do not, or are gone."""
@@ -462,6 +479,8 @@ class WholeBody(_Reader):
 
 
 _MOST_DIGITS = 18
+_DOUBT = 5
+"""For how many seconds a body may not come before it is said that this may have a reason."""
 
 
 class Chunk:

@@ -72,7 +72,8 @@ class Context:
     """The stream types that the context has (`StreamType`)."""
 
     _abi_paused = 0
-    """What the context's callbacks have paused, `1 << StreamType` for each; the shim sets it, resuming clears it."""
+    """What the context's callbacks have paused, `1 << StreamType` for each. The shim sets it, the end of a coroutine
+    that waited clears it."""
 
     _abi_resumed = 0
     """What was resumed, perhaps after its headers had been paused; `1 << StreamType` for each."""
@@ -325,6 +326,9 @@ class PluginContext(Context):
 
     _abi_reports: Reports
     """What is known of its exceptions (see `_errors`); set when the plugin is created."""
+
+    _abi_shows_bodies = False
+    """Whether a body was shown whose headers were held back, so that the proxy is as the environment says."""
 
     _abi_holds_headers: bool | None = None
     """Whether the proxy shows bodies whose headers are held back; None until somebody wants to know."""

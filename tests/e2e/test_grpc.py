@@ -31,11 +31,11 @@ pytestmark = pytest.mark.envoy
 
 class Service(grpc.GenericRpcHandler):
     """What filters call; messages are bytes. `came` and `left` are set when a stream with the metadata `x-test: left`
-    has come, and has ended.
+    has come, and has ended, `abandoned` when a call has that waits.
     """
 
     def __init__(self) -> None:
-        self.came, self.left = threading.Event(), threading.Event()
+        self.came, self.left, self.abandoned = threading.Event(), threading.Event(), threading.Event()
 
     def service(self, details: Any) -> Any:
         """The method of that name, or none."""
@@ -63,6 +63,7 @@ class Service(grpc.GenericRpcHandler):
         ended = threading.Event()
         context.add_callback(ended.set)
         ended.wait(TIMEOUT)
+        self.abandoned.set()
         return b"too late"
 
     def hello(self, message: bytes, context: Any) -> bytes:
@@ -385,3 +386,61 @@ def test_generated_messages(envoy: EnvoyProcess) -> None:
     """The classes that protoc generates work, with protobuf's Python implementation, as nothing native is there."""
     response = request(envoy.listener_port("greeting"), headers=[("x-name", "n\xc3\xb6")])
     assert response.body.decode() == f"python: hellö € {2**40 - 1}"
+
+
+# Awaited
+
+
+def test_awaited_calls(port: int) -> None:
+    """A coroutine has the reply, or what the call failed with, and the request is still its own."""
+    code = """
+        async def on_http_request_headers(self, *_):
+            well, badly = await gather(
+                self.grpc_call("grpc", "test.Echo", "Unary", b"message", initial_metadata=[("x-test", "1")]),
+                self.grpc_call("grpc", "test.Echo", "Fail", b""),
+            )
+            answer = well.status, well.message, badly.status, badly.details[:3], self.request.path
+            return self.send_http_response(200, body=repr(answer))
+    """
+    assert value(run(port, code, path="/waiting")) == (0, b"message x-test=1", 9, "not", "/waiting")
+
+
+def test_a_call_that_nobody_awaits_any_more(port: int, service: Service) -> None:
+    """Whose time is up cancels its call, and the server hears of that."""
+    service.abandoned.clear()
+    code = """
+        async def on_http_request_headers(self, *_):
+            try:
+                async with timeout(0.2):
+                    await self.grpc_call("grpc", "test.Echo", "Wait", b"")
+            except TimeoutError:
+                return self.send_http_response(504, body=repr(len(callouts.pending)))
+    """
+    response = run(port, code)
+    assert (response.status, response.body) == (504, b"0")
+    assert service.abandoned.wait(10)
+
+
+TALKING = """
+    async def on_http_request_headers(self, *_):
+        stream = self.grpc_stream("grpc", "test.Echo", METHOD)
+        stream.send(b"one")
+        said = []
+        try:
+            async for message in stream:
+                said.append(message)
+                if message == b"ONE":
+                    stream.send(b"two")
+                    stream.close()
+        except GrpcError as error:
+            said.append((error.status, error.details[:7]))
+        metadata = [pair for pair in stream.initial_metadata + stream.trailing_metadata if "x-" in pair[0]]
+        return self.send_http_response(200, body=repr((said, metadata, stream.grpc_token)))
+"""
+
+
+def test_awaited_messages(port: int) -> None:
+    """A stream's messages come one after the other, until it ends or fails."""
+    metadata = [("x-initial", "1"), ("x-initial", "2"), ("x-trailing", "3")]
+    assert value(run(port, TALKING.replace("METHOD", "'Talk'"))) == ([b"ONE", b"TWO", b"", b"bye"], metadata, None)
+    assert value(run(port, TALKING.replace("METHOD", "'FailTalking'"))) == ([b"one", (8, "no more")], [], None)

@@ -100,10 +100,10 @@ class _TokenHandler(BaseHTTPRequestHandler):
         """Nothing to say."""
 
 
-def block(page: str, language: str) -> Block:
-    """The filter in a language, on a page that has one in it."""
-    (found,) = (block for block in blocks(DOCS / page) if block.language == language and block.file_name)
-    return found
+def block(page: str, language: str, file_name: str | None = None) -> Block:
+    """The filter in a language, on a page that has one in it: the first, or the one in a file."""
+    named = [block for block in blocks(DOCS / page) if block.language == language and block.file_name]
+    return next(block for block in named if file_name in (None, block.file_name))
 
 
 # Each language's filter, as an HTTP filter of Envoy's configuration
@@ -111,9 +111,18 @@ def block(page: str, language: str) -> Block:
 
 def python_filter(page: str, folder: Path) -> dict[str, Any]:
     """Built with this compiler."""
-    source = folder / "filter.py"
-    source.write_text(block(page, "python").text, encoding="utf-8")
-    return wasm_filter(build(source, folder / "filter.wasm").path)
+    return built(block(page, "python"), folder)
+
+
+def callback_filter(page: str, folder: Path) -> dict[str, Any]:
+    """The one without coroutines."""
+    return built(block(page, "python", "callbacks.py"), folder)
+
+
+def built(source: Block, folder: Path) -> dict[str, Any]:
+    """A filter in Python."""
+    (folder / "filter.py").write_text(source.text, encoding="utf-8")
+    return wasm_filter(build(folder / "filter.py", folder / "filter.wasm").path)
 
 
 def lua_filter(page: str, folder: Path) -> dict[str, Any]:
@@ -184,6 +193,7 @@ def wasm_filter(module: Path) -> dict[str, Any]:
 
 FILTERS: dict[str, tuple[str, Callable[[str, Path], dict[str, Any]]]] = {
     "python": ("from-go.md", python_filter),
+    "python with callbacks": ("from-go.md", callback_filter),
     "go": ("from-go.md", go_filter),
     "rust": ("from-rust.md", rust_filter),
     "lua": ("from-lua.md", lua_filter),
@@ -258,7 +268,7 @@ OUTSIDE = ("base64", "builtins", "datetime", "time")
 
 def exists(code: str) -> bool:
     """Whether an expression, or the part of it before any arguments, names something of the SDK or of Python."""
-    code = re.sub(r"^(return |with |@|\w+\((?=\w+\.))", "", code)
+    code = re.sub(r"^(return |with |await |@|\w+\((?=\w+\.))", "", code)
     path = re.split(r"[()\[ :]", code)[0].split(".")
     roots = CONTEXTS if path[0] == "self" else [pywasmfilter, *map(importlib.import_module, OUTSIDE)]
     if path[0] == "self":

@@ -150,6 +150,28 @@ def test_headers_that_must_be_held(scripted: NewScripted) -> None:
     assert host.request("GET").status == 200  # it has no body to wait for
 
 
+def test_a_proxy_that_is_not_as_the_environment_says(scripted: NewScripted) -> None:
+    """Where the variable says that headers can be held and the proxy shows no body then, the log says why one hangs."""
+    script = "async def on_http_request_headers(self, *_): await self.request.body()"
+    environment = {"PYFILTER_ALLOW_ON_HEADERS_STOP_ITERATION": "true"}
+    host = scripted(script, environment=environment)
+    streams = [host.request("POST", body="body") for _ in range(3)]
+    assert host.request("GET").status == 200
+    host.advance(4.999)
+    assert (errors(host), [stream.ended for stream in streams]) == ([], [False] * 3)
+    host.advance(60)
+    (error,) = errors(host)
+    assert error.startswith("http: a body has not come in 5 seconds while its headers were held back.")
+    assert "lacks `allow_on_headers_stop_iteration: true`" in error
+    host = scripted(script, allow_on_headers_stop_iteration=True)
+    slow = host.open_http()
+    slow.send_headers(POST)
+    slow.send_body("a slow")
+    host.advance(60)
+    slow.send_body("client", end_of_stream=True)
+    assert (slow.status, errors(host)) == (200, [])
+
+
 def test_answer_to_a_body(scripted: NewScripted, flag: dict[str, Any]) -> None:
     """What was read decides what becomes of the request: it can be answered although its headers have left."""
     host = scripted(

@@ -45,7 +45,10 @@ KINDS = {
     "bodies": (BODY, ANSWER),
     "known": (KNOWN, ANSWER_KNOWN),
     "trailers": (TRAILERS, ANSWER_TRAILERS),
-    "late trailers": ([POST, data("one "), tick, TRAILERS[-1]], [answer(), answer_data("three "), tick, ANSWER_TRAILERS[-1]]),
+    "late trailers": (
+        [POST, data("one "), tick, TRAILERS[-1]],
+        [answer(), answer_data("three "), tick, ANSWER_TRAILERS[-1]],
+    ),
 }
 """Request and response, of which all arrives while a coroutine waits for a tick."""
 
@@ -188,7 +191,11 @@ async def {place}(self, *_):
         {action}
 """
                     request, response = [*TRAILERS], [*ANSWER_TRAILERS]
-                    order = [*request, event, LATER, *response] if "request" in place else [*request, *response, event, LATER]
+                    order = (
+                        [*request, event, LATER, *response]
+                        if "request" in place
+                        else [*request, *response, event, LATER]
+                    )
                     yield Case(f"{name} in {place} after {event.what}, {plugin}", QUIET + script, order, plugin)
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import difflib
+from itertools import islice
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.e2e.conftest import FILTERS
+from tests.e2e.differential import async_cases
 from tests.e2e.differential.emulated import Emulated
 from tests.e2e.differential.http_cases import CASES as HTTP
 from tests.e2e.differential.observing import LAST
@@ -75,7 +77,26 @@ def test_made_up_streams(worlds: Worlds, seed: int) -> None:
         worlds.compare(made_up(number))
 
 
+@pytest.mark.parametrize("group", async_cases.GROUPS)
+def test_coroutines(worlds: Worlds, group: str) -> None:
+    """The same for callbacks that wait."""
+    for case in islice(async_cases.GROUPS[group](), 0, None, EVERY):
+        worlds.compare(case)
+
+
+EVERY = 7
+"""One in so many of the cases of coroutines, some 1800, is a test."""
+
+
+@pytest.mark.parametrize("seed", range(0, 40, 20))
+def test_made_up_coroutines(worlds: Worlds, seed: int) -> None:
+    """The same for streams whose traffic and coroutines are made up by chance."""
+    for number in range(seed, seed + 20):
+        worlds.compare(async_cases.made_up(number))
+
+
 def test_every_case_has_a_name_of_its_own() -> None:
     """What is logged belongs to one case."""
-    names = [case.name for case in (*HTTP, *SERVICES, *TCP)]
+    waiting = [case for group in async_cases.GROUPS.values() for case in group()]
+    names = [case.name for case in (*HTTP, *SERVICES, *TCP, *waiting)]
     assert len(set(names)) == len(names)
