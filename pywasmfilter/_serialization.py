@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 MOST_PAIRS = 1024
 MOST_BYTES = 1 << 20
 
+
 def encode_pairs(pairs: Iterable[tuple[str | bytes, str | bytes]]) -> bytes:
     """Serialize pairs. Raises ValueError for what a proxy would refuse or misread."""
     if isinstance(pairs, dict | str | bytes):

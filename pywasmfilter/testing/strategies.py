@@ -140,20 +140,25 @@ def responses(
 ) -> Response:
     """Responses of an upstream or of another service."""
     code = draw(st.sampled_from(_STATUSES) | st.integers(200, 599) if status is None else _strategy(status))
-    message = _message(draw, headers, body, trailers)
     if code in _WITHOUT_BODY:
-        message |= {"body": st.just([]), "trailers": st.just([])}
+        message = {"headers": st.just(_pairs(draw, headers))}
+    else:
+        message = _message(draw, headers, body, trailers)
     return draw(st.builds(Response, status=st.just(code), **message))
 
 
 def _message(draw: st.DrawFn, given: Any, body: Any, trailers: Any) -> dict[str, st.SearchStrategy[Any]]:
     """Headers, body and trailers that go together."""
-    pairs = list(Headers(draw(headers() if given is None else _strategy(given))).items())
+    pairs = _pairs(draw, given)
     chunks = draw(st.just([]) | chunked(bodies()) if body is None else chunked(body))
     last = draw(st.just([]) | headers(max_size=3) if trailers is None else _strategy(trailers))
     if chunks and not last and draw(st.booleans()):
         pairs.append(("content-length", str(sum(map(len, chunks)))))
     return {"headers": st.just(pairs), "body": st.just(chunks), "trailers": st.just(last if chunks else [])}
+
+
+def _pairs(draw: st.DrawFn, given: Any) -> list[tuple[str, str]]:
+    return list(Headers(draw(headers() if given is None else _strategy(given))).items())
 
 
 def _strategy(given: Any) -> st.SearchStrategy[Any]:
