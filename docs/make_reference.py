@@ -49,7 +49,7 @@ CHAPTERS = (
         ("messages", "headers", "buffers"),
         r"\w+_http_(request|response)_(headers?|trailers?|body)|\w+_(down|up)stream_data",
     ),
-    Chapter("coroutines.md", "Coroutines", ("_tasks", "_callback_tasks", "calls")),
+    Chapter("coroutines.md", "Coroutines", ("_tasks", "_bodies", "calls")),
     Chapter("errors.md", "Errors", ("_errors",)),
     Chapter("host-calls.md", "Host calls", ("hostcalls",)),
     Chapter("callouts.md", "Callouts: HTTP and gRPC", ("callouts",), r"get_http_call_response_\w+"),

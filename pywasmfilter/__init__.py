@@ -13,7 +13,7 @@
 from __future__ import annotations
 
 from . import foreign_functions, hostcalls, log, properties
-from ._callback_tasks import Chunk
+from ._bodies import Chunk
 from ._errors import Deny, on_error
 from ._tasks import Future, Task, gather, sleep, timeout
 from .buffers import Buffer

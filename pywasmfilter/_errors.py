@@ -279,6 +279,11 @@ _NOT_PLAIN = 0x20 | 0x80 | 0x100 | 0x200
 """CO_GENERATOR, CO_COROUTINE, CO_ITERABLE_COROUTINE, CO_ASYNC_GENERATOR"""
 
 
+def is_plain(function: object) -> bool:
+    """Whether calling a function runs it, which is not so for coroutine functions and generators."""
+    return not getattr(getattr(function, "__code__", None), "co_flags", 0) & _NOT_PLAIN
+
+
 def check_policy(where: str, policy: object) -> None:
     """Raises ValueError for what `on_error` cannot be."""
     if isinstance(policy, Deny) or policy in ("deny", "continue"):
@@ -286,7 +291,7 @@ def check_policy(where: str, policy: object) -> None:
     is_function = callable(policy) and not isinstance(policy, type)
     if not is_function:
         raise ValueError(f'{where}: on_error is "deny", "continue", a Deny or a function, not {policy!r}')
-    if getattr(getattr(policy, "__code__", None), "co_flags", 0) & _NOT_PLAIN:
+    if not is_plain(policy):
         raise ValueError(
             f"{where}: a function for on_error is a plain one, since the proxy waits for the answer. It can answer "
             "PAUSE and leave the rest to a coroutine: context.create_task(…)"

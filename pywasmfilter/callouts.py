@@ -8,6 +8,7 @@ to the right one. If that context is gone meanwhile, the reply is dropped.
 from __future__ import annotations
 
 from . import _abi
+from ._errors import is_plain
 from ._protobuf import field, fields
 from ._serialization import decode_pairs, encode_pairs
 from ._state import EffectiveContext, contexts
@@ -317,7 +318,7 @@ def _callout(function: str, handler: Callable[..., object]) -> Callout:
     """What to keep of a call that is about to be made."""
     if not callable(handler):
         raise TypeError(f"the callback of {function} is a function, not {handler!r}")
-    if getattr(getattr(handler, "__code__", None), "co_flags", 0) & _NOT_PLAIN:
+    if not is_plain(handler):
         raise TypeError(
             f"the callback of {function} is a plain function, and nobody would run {handler!r}; "
             "coroutines await http_call, grpc_call and grpc_stream instead"
@@ -402,9 +403,6 @@ def forget_deleted_plugins() -> None:
         if contexts.get(plugin.context_id) is not plugin:
             del pending[token]
 
-
-_NOT_PLAIN = 0x20 | 0x80 | 0x100 | 0x200
-"""CO_GENERATOR, CO_COROUTINE, CO_ITERABLE_COROUTINE, CO_ASYNC_GENERATOR"""
 
 MOST_MILLISECONDS = 0x7FFFFFFF
 

@@ -16,7 +16,7 @@ VM, the main thread, the worker). Names are those of the Go SDK in snake case; d
 
 from __future__ import annotations
 
-from . import _callback_tasks, _tasks, callouts, calls, hostcalls, log
+from . import _bodies, _tasks, callouts, calls, hostcalls, log
 from .buffers import Buffer
 from .exceptions import ConfigError
 from .messages import Request, Response
@@ -296,7 +296,7 @@ class PluginContext(Context):
         module with `PYFILTER_ALLOW_ON_HEADERS_STOP_ITERATION=true` in its VM's environment. Allowed in every callback.
         """
         if self._abi_holds_headers is None:
-            self._abi_holds_headers = _callback_tasks.holds_headers()
+            self._abi_holds_headers = _bodies.holds_headers()
         return self._abi_holds_headers
 
     @property

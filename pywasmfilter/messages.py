@@ -6,7 +6,7 @@ the stream whose callback or coroutine is running.
 
 from __future__ import annotations
 
-from ._callback_tasks import Chunk, NextChunk, WholeBody, change_body, task_of
+from ._bodies import Chunk, NextChunk, WholeBody, change_body, task_of
 from .buffers import EVERYTHING, Buffer
 from .calls import from_json
 from .headers import HeaderMap

@@ -18,7 +18,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self, TypeAlias, get_args
 
-from pywasmfilter._callback_tasks import HOLDS_HEADERS
+from pywasmfilter._bodies import HOLDS_HEADERS
 from pywasmfilter.types import LogLevel, Status
 
 from .functions import HostFunctions

@@ -28,7 +28,7 @@ LAYERS = [
     ["callouts", "properties", "_slots"],
     ["hostcalls", "_timers", "rate_limit"],
     ["_tasks"],
-    ["_callback_tasks", "calls", "schedule"],
+    ["_bodies", "_callback_tasks", "calls", "schedule"],
     ["messages"],
     ["contexts"],
     ["_callbacks", "cache", "memory", "rules"],
