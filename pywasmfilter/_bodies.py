@@ -19,6 +19,7 @@ from .types import LogLevel, MapType, StreamType
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any  # noqa: F401  # in `Future["Any"]`
 
     from ._callback_tasks import CallbackTask
 
