@@ -302,8 +302,7 @@ class Task(Future[R]):
         return None
 
     def _fail(self, error: BaseException) -> None:
-        needs_loop = type(error) is RuntimeError and error.args == ("no running event loop",)
-        if needs_loop or (type(error) is AttributeError and error.name == "create_future"):
+        if _misses_loop(error) or (type(error) is AttributeError and error.name == "create_future"):
             error.add_note(f"A filter has no event loop of asyncio: {ADVICE}")
         self.set_exception(error)
 
@@ -324,6 +323,12 @@ ADVICE = (
     "use what pywasmfilter has, such as http_call, grpc_call, sleep, gather, timeout and create_task; asyncio's need "
     "an event loop of its own"
 )
+
+
+def _misses_loop(error: BaseException) -> bool:
+    """Whether asyncio found no loop. It says so in two ways: in the second, if there was a loop in the process before."""
+    text = str(error) if type(error) is RuntimeError else ""
+    return text.startswith(("no running event loop", "There is no current event loop"))
 
 
 def _described(awaited: object) -> str:
