@@ -326,7 +326,7 @@ ADVICE = (
 
 
 def _misses_loop(error: BaseException) -> bool:
-    """Whether asyncio found no loop. It says so in two ways: in the second, if there was a loop in the process before."""
+    """Whether asyncio found no loop, which it says in another way if there was one in the process before."""
     text = str(error) if type(error) is RuntimeError else ""
     return text.startswith(("no running event loop", "There is no current event loop"))
 

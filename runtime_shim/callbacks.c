@@ -429,6 +429,13 @@ PyObject *EXPORT(pyfilter_left_out)(void) {
     return PyErr_Format(PyExc_ImportError, "this built-in module is not in the filter");
 }
 
+/* Stands where Python's own compiler begins, in a module without it. */
+PyObject *EXPORT(pyfilter_no_compiler)(void) {
+    return PyErr_Format(PyExc_RuntimeError,
+                        "this filter has no Python compiler, which eval, exec and compile need for source text: the "
+                        "build found no use of them in the filter's own code. To have it, build with --include ast");
+}
+
 /* Building a module: the compiler calls this once in its own host, and no finished module exports it. */
 
 int32_t EXPORT(pyfilter_build)(char *request, size_t size) {

@@ -68,6 +68,9 @@ _MAX_MEMORY = click.option(
 _ABI = click.option(
     "--abi", type=click.Choice(ABI_VERSIONS), help=f"Version of the ABI that the module declares. [{settings.ABI}]"
 )
+_PRUNE = click.option(
+    "--prune/--no-prune", default=None, help="Leave out what of the interpreter the filter cannot reach. [prune]"
+)
 _PLUGIN = click.option(
     "--plugin", "root_id", metavar="NAME", default="", help="Which plugin of the module to run. [its only one]"
 )
@@ -93,6 +96,7 @@ _PATHS = click.argument("paths", type=click.Path(path_type=Path), nargs=-1, requ
 @_TIMEOUT
 @_MAX_MEMORY
 @_ABI
+@_PRUNE
 @_JSON
 def build(paths: tuple[Path, ...], as_json: bool, **options: Any) -> None:
     """Build the filter at PATH into one module, or those at several into one with all their plugins.

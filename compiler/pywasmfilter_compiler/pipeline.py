@@ -69,6 +69,7 @@ def build(
     timeout: float = settings.TIMEOUT,
     max_memory: int = settings.MAX_MEMORY,
     abi: AbiVersion = settings.ABI,
+    prune: bool = True,
     progress: Callable[[str], None] = lambda _: None,
     on_output: Callable[[str], None] = lambda _: None,
 ) -> BuildResult:
@@ -79,7 +80,8 @@ def build(
     `output` defaults to `<name>.wasm` in the current folder, `name` to the plugin's name if there is one plugin, else
     to that of the first file or folder. `include` names modules to keep although no import statement names them.
     `timeout` in seconds bounds the filters' own import. `max_memory` in MiB bounds the memory of each VM, after which
-    Python raises MemoryError. `abi` is the version of the ABI that the module declares. `progress` is called when a
+    Python raises MemoryError. `abi` is the version of the ABI that the module declares. `prune` is
+    False for a module with all of the interpreter, several times as large. `progress` is called when a
     step that takes a while begins, `on_output` with each line that the filters print at import.
 
     Raises FilterError, which names the user's file and line, or another CompilerError. No file is written then, and an
@@ -94,7 +96,8 @@ def build(
     plugins = taken.report["plugins"]
     exports = sorted([*hosts.callbacks(abi).keys() & taken.report["callbacks"], hosts.marker(abi), *_ALWAYS_EXPORTED])
     memory = _memory(entries, taken.memory_pages, max_memory)
-    code = image.wasm_for(taken.report["builtins"])
+    found = taken.report
+    code = image.code(found["left_out"], compiler=found["compiler"]) if prune else image.whole_code()
     called = [Upstream(**described) for described in taken.report["upstreams"]]
     customs = [Custom(upstreams.SECTION, upstreams.encode(called))] if called else []
     module = write_module(code, exports, memory, taken.segments, image.stack_pointer, customs)

@@ -4,13 +4,14 @@ Modules of each version of the ABI begin with an image of their own. It has the 
 
     <cache>/images/<key>/
         image.wasm     the linked module
-        pruned.wasm    the same without the parts that most filters never use: what their modules begin with
+        code-<id>.wasm the same without what filters of a kind never reach: what their modules begin with
         image.cwasm    the same, compiled by wasmtime for this machine: it loads in milliseconds
         stdlib.zip     the standard library's sources, from which later builds import
         index.json     size and SHA-256 of the others, and the ABI version; written last, so a folder without it is
                        no image
 
 The key is a hash of everything the image depends on. A folder whose files do not match its index is built again.
+The code for a kind of filters is made when the first of them is built.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ import shutil
 import sys
 import tempfile
 import zipfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -34,11 +35,11 @@ from typing import Any, Final
 
 import wasmtime
 
-from . import componentize, hosts, parts, snapshot, wasi
+from . import componentize, cpython, hosts, snapshot, wasi
 from .component.decode import decode as decode_component
 from .errors import CompilerError
 from .hosts import AbiVersion
-from .linker import External, LinkPlan, StackGuard, link, prune
+from .linker import Cut, External, LinkPlan, StackGuard, link, prune
 from .sources import COMPILED, PRECOMPILED, STANDARD_LIBRARY, Archive, Sources
 from .wasm import binary
 
@@ -46,7 +47,7 @@ Progress = Callable[[str], None]
 """Called with a sentence when a step that takes a while begins."""
 
 _PRECOMPILE_LIMITS: Final = snapshot.Limits(timeout=300.0, memory=1024)
-_FILES: Final = ("image.wasm", "pruned.wasm", "image.cwasm", "stdlib.zip")
+_FILES: Final = ("image.wasm", "image.cwasm", "stdlib.zip")
 _PACKAGE: Final = Path(__file__).parent
 _SHIM: Final = _PACKAGE / "shim"
 
@@ -100,12 +101,24 @@ class RuntimeImage:
     module: wasmtime.Module
     standard_library: Archive
 
-    def wasm_for(self, builtins: Iterable[str]) -> bytes:
-        """The linked module for a filter that may import these built-in modules: without the parts of all others."""
-        unused = parts.unused(builtins)
-        if unused == parts.unused(()):
-            return (self.folder / "pruned.wasm").read_bytes()
-        return _pruned((self.folder / "image.wasm").read_bytes(), unused)
+    def code(self, left_out: Iterable[str] = cpython.LARGE_BUILTINS, *, compiler: bool = False) -> bytes:
+        """What the module of a filter begins with that has not these built-in modules, or not Python's own compiler.
+
+        It is made once and kept. The name of the file has its digest, so that a damaged one is made again.
+        """
+        cuts = cpython.cuts(left_out, compiler=compiler)
+        kind = hashlib.sha256(repr(sorted(cuts.items())).encode()).hexdigest()[:16]
+        for path in self.folder.glob(f"code-{kind}-*.wasm"):
+            data = path.read_bytes()
+            if path.stem.endswith(hashlib.sha256(data).hexdigest()):
+                return data
+        data = _pruned((self.folder / "image.wasm").read_bytes(), cuts)
+        _keep(self.folder / f"code-{kind}-{hashlib.sha256(data).hexdigest()}.wasm", data)
+        return data
+
+    def whole_code(self) -> bytes:
+        """The same for a filter that is to have all there is."""
+        return (self.folder / "image.wasm").read_bytes()
 
     @property
     def stack_pointer(self) -> int:
@@ -226,8 +239,8 @@ _INGREDIENTS: Final = (
     ("compiler", "component/*.py"),
     ("compiler", "linker/*.py"),
     ("compiler", "componentize.py"),
+    ("compiler", "cpython.py"),
     ("compiler", "hosts.py"),
-    ("compiler", "parts.py"),
     ("compiler", "runtime_image.py"),
     ("compiler", "snapshot.py"),
     ("compiler", "sources.py"),
@@ -298,7 +311,6 @@ def _write_files(new: Path, scratch: Path, abi: AbiVersion, progress: Progress) 
     progress("runtime image: linking its modules into one")
     wasm = link_image(component.data, abi)
     (new / "image.wasm").write_bytes(wasm)
-    (new / "pruned.wasm").write_bytes(_pruned(wasm, parts.unused(())))
     progress("runtime image: compiling it for this machine (wasmtime)")
     engine = snapshot.new_engine()
     module = wasmtime.Module(engine, wasm)
@@ -338,18 +350,32 @@ def link_image(component: bytes, abi: AbiVersion) -> bytes:
         stubs=_host_functions(abi),
         host_functions=wasi.replacements(decoded),
         guard=_STACK_GUARD,
+        layout=cpython.LAYOUT,
     )
     return binary.encode(link(decoded, plan))
 
 
+_FOR_BUILDS: Final = ("__stack_pointer", "pyfilter_build", "pyfilter_scrub")
 _ALWAYS_EXPORTED: Final = (
-    *("malloc", "free", "memory", "__stack_pointer", "pyfilter_build", "pyfilter_scrub"),
-    parts.STAND_IN,
+    *("malloc", "free", "memory", *_FOR_BUILDS),
+    *(cpython.LEFT_OUT, cpython.NO_COMPILER),
 )
 
 
-def _pruned(wasm: bytes, unused: Iterable[int]) -> bytes:
-    return binary.encode(prune(binary.decode(wasm), parts.functions(unused), parts.STAND_IN))
+def _pruned(wasm: bytes, cuts: Mapping[str, Cut]) -> bytes:
+    """An image without what a filter never reaches, and without data and what only builds need."""
+    module = binary.decode(wasm)
+    pruned = prune(module, {item.name for item in module.exports} - {*_FOR_BUILDS}, cuts)
+    pruned.data = []
+    return binary.encode(pruned)
+
+
+def _keep(path: Path, data: bytes) -> None:
+    """Write beside, then rename. In a cache that cannot be written it is made again next time."""
+    with suppress(OSError):
+        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".", delete=False) as file:
+            file.write(data)
+        Path(file.name).replace(path)
 
 
 def _callbacks(abi: AbiVersion) -> dict[str, str]:

@@ -46,7 +46,8 @@ def build(request: bytes) -> None:
     "max_memory" what the memory of a VM can grow to, in bytes.
 
     The report is sent to the foreign function `pyfilter.report`: a dict with "plugins", "registered" (by each module
-    that was to be imported), "callbacks", "upstreams", "builtins" (the built-in modules that the filter may import),
+    that was to be imported), "callbacks", "upstreams", "left_out" (the built-in modules that the filter has no
+    use for), "compiler" (whether it may compile source text),
     "modules" and "compiled", or "error".
     """
     _abi.building = True
@@ -66,7 +67,8 @@ def build(request: bytes) -> None:
         report = {
             **registry.describe(),
             "registered": registered,
-            "builtins": _leave_out_builtins(named.union(wanted["include"])),
+            "left_out": _leave_out_builtins(named.union(wanted["include"])),
+            "compiler": importer.evaluates or "ast" in wanted["include"],
             "modules": _modules(),
             "compiled": importer.record,
         }
@@ -123,14 +125,14 @@ def _freeze_later_imports(not_followed: frozenset[str]) -> set[str]:
 
 
 def _leave_out_builtins(named: Iterable[str]) -> list[str]:
-    """Let the filter's imports of built-in modules that it has no use for fail. Returns the names of the others.
+    """Let the filter's imports of built-in modules that it has no use for fail. Returns their names.
 
     A module that is alive is of use, also if it was taken out of `sys.modules`.
     """
     alive = {module.__name__ for module in gc.get_objects() if type(module) is type(sys)}
     used = _initialized.union(_IMPORTED_BY_C, alive, sys.modules, named).intersection(sys.builtin_module_names)
     importer.left_out = frozenset(sys.builtin_module_names) - used
-    return sorted(used)
+    return sorted(importer.left_out)
 
 
 def _freeze(names: Iterable[str]) -> Iterator[tuple[str, importer.Found]]:

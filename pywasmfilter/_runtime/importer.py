@@ -148,11 +148,42 @@ def find(name: str) -> Found | None:
         if record is not None:
             record[name] = marshal.dumps((found.code, found.imports))
         if not found.is_standard:
+            _note_evaluation(tree)
             found.codecs = frozenset(codecs.named_in(found.code))
             if _mentions_json(found.code):
                 found.imports.append((0, "json", (), True))
     frozen[name] = found
     return found
+
+
+evaluates = False
+"""Whether a filter's own code, or that of an installed package, may compile source text when it runs."""
+
+
+def _note_evaluation(tree: Any) -> None:
+    global evaluates  # noqa: PLW0603  # the build reports it
+    pending = [tree]
+    while pending and not evaluates:
+        node = pending.pop()
+        evaluates = not _EVALUATING.isdisjoint(_names(node))
+        for field in node._fields:
+            child = getattr(node, field)
+            pending += [part for part in (child if isinstance(child, list) else [child]) if hasattr(part, "_fields")]
+
+
+def _names(node: Any) -> tuple[str, ...]:
+    """The name that a node of a syntax tree is, or what it imports."""
+    match type(node).__name__:
+        case "Name":
+            return (node.id,)
+        case "Import":
+            return tuple(f"import {alias.name}" for alias in node.names)
+        case "ImportFrom":
+            return (f"import {node.module}",)
+    return ()
+
+
+_EVALUATING = frozenset(("eval", "exec", "compile", "import ast", "import code", "import codeop", "import symtable"))
 
 
 def _mentions_json(code: CodeType) -> bool:

@@ -9,7 +9,8 @@ functions, and what is never used is given to it.
 """
 
 from .link import External, LinkPlan, link
-from .prune import Run, prune
+from .prune import Cut, prune
+from .references import Layout, StaticData
 from .stack_guard import StackGuard
 
-__all__ = ["External", "LinkPlan", "Run", "StackGuard", "link", "prune"]
+__all__ = ["Cut", "External", "Layout", "LinkPlan", "StackGuard", "StaticData", "link", "prune"]
