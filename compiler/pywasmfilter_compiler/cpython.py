@@ -1,5 +1,4 @@
-"""What the compiler knows of CPython 3.14 as componentize-py links it: how its static data is laid out, and what in
-it a filter can do without.
+"""What the compiler knows of CPython 3.14 as componentize-py links it: what in it a filter can do without.
 
 A proxy compiles all of a module's code when it loads it, and most of the interpreter is for what filters never do. So
 `linker.prune` takes out what cannot be reached. Two things could be, and are cut unless a filter wants them:
@@ -8,7 +7,7 @@ A proxy compiles all of a module's code when it loads it, and most of the interp
   says so (`pywasmfilter/_runtime/importer.py`).
 * Python's own compiler, which only `eval`, `exec` and `compile` of source text need, and `ast`.
 
-The offsets are those of 32-bit pointers. `tests/compiler/test_cpython.py` holds all of this for the version in use.
+`tests/compiler/test_cpython.py` holds all of this for the version in use.
 """
 
 from __future__ import annotations
@@ -16,65 +15,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
-from .linker import Cut, Layout, StaticData
-
-
-def _begins(static: StaticData, at: int) -> bool:
-    """Whether at an address that code refers to there is a structure of which code knows nothing but the start."""
-    return any(is_there(static, at) for is_there in _STRUCTURES)
-
-
-def _is_module_def(static: StaticData, at: int) -> bool:
-    """PyModuleDef: m_base (ob_refcnt, ob_type, m_init, m_index, m_copy), m_name, m_doc, m_size, m_methods, m_slots,
-    m_traverse, m_clear, m_free.
-    """
-    return (
-        all(static.is_number(at + offset) for offset in (0, 8, 12, 16, 28))
-        and at + 20 in static.addresses
-        and all(static.is_address(at + offset) for offset in (24, 32, 36))
-        and all(static.is_slot(at + offset) for offset in (40, 44, 48))
-    )
-
-
-def _is_type_spec(static: StaticData, at: int) -> bool:
-    """PyType_Spec: name, basicsize, itemsize, flags, slots."""
-    numbers = all(static.is_number(at + offset) for offset in (4, 8, 12))
-    return numbers and at in static.addresses and at + 16 in static.addresses and static.word(at + 4) < _LARGEST_OBJECT
-
-
-_LARGEST_OBJECT: Final = 1 << 16
-
-
-def _is_argument_parser(static: StaticData, at: int) -> bool:
-    """_PyArg_Parser: format, keywords, fname, custom_msg, and seven more without slots."""
-    return (
-        static.is_address(at)
-        and at + 4 in static.addresses
-        and all(static.is_address(at + offset) for offset in (8, 12))
-        and all(at + offset not in static.slots for offset in range(0, 44, 4))
-    )
-
-
-def _is_deflate_table(static: StaticData, at: int) -> bool:
-    """zlib's configuration_table: four numbers of 16 bits and a function, ten times."""
-    return all(
-        at + offset + 8 in static.slots and static.is_number(at + offset) and static.is_number(at + offset + 4)
-        for offset in range(0, 120, 12)
-    )
-
-
-def _is_system_calls(static: StaticData, at: int) -> bool:
-    """SQLite's aSyscall: name, function, nothing, many times."""
-    return all(
-        at + offset in static.addresses and at + offset + 4 in static.slots and static.word(at + offset + 8) == 0
-        for offset in (0, 12, 24)
-    )
-
-
-_STRUCTURES: Final = (_is_module_def, _is_type_spec, _is_argument_parser, _is_deflate_table, _is_system_calls)
+from .linker import Cut, Layout
 
 LAYOUT: Final = Layout(
-    begins=_begins,
     undivided=frozenset({"_PyRuntime"}),
     served=frozenset({"malloc", "Py_Initialize"}),
     finished=frozenset({"PyInit_componentize_py_runtime"}),  # its Rust code made the image, and that was all

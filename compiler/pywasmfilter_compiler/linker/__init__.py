@@ -9,8 +9,8 @@ functions, and what is never used is given to it.
 """
 
 from .link import External, LinkPlan, link
-from .prune import Cut, prune
-from .references import Layout, StaticData
+from .prune import Cut, prune, unused_data
+from .references import Layout
 from .stack_guard import StackGuard
 
-__all__ = ["Cut", "External", "Layout", "LinkPlan", "StackGuard", "StaticData", "link", "prune"]
+__all__ = ["Cut", "External", "Layout", "LinkPlan", "StackGuard", "link", "prune", "unused_data"]

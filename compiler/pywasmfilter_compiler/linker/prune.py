@@ -6,6 +6,7 @@ to call a function that refuses, and what only they lead to goes.
 
 Words of memory that could be addresses count, unless no code that ever ran can have known such an address. Indices of
 the table and addresses in memory stay what they are, since memory holds them; a slot whose function goes is empty.
+Static data that is not in use any more is not taken out but named, since memory is not the linker's to change.
 """
 
 from __future__ import annotations
@@ -16,9 +17,9 @@ from functools import cached_property
 from typing import Final, NamedTuple
 
 from ..errors import LinkError
-from ..wasm.cursor import signed, u32
+from ..wasm.cursor import Cursor, signed, u32, vec
 from ..wasm.instructions import IndexMap, Operands, Stop, rewrite, stops
-from ..wasm.module import I32, Code, Element, Export, FuncType, Kind, Module
+from ..wasm.module import I32, Code, Custom, Element, Export, FuncType, Kind, Module
 from ..wasm.names import function_names
 from ..wasm.opcodes import Imm
 from .references import SECTION, References, Uses
@@ -36,7 +37,8 @@ class Cut(NamedTuple):
 def prune(module: Module, exports: Collection[str], cut: Mapping[str, Cut]) -> Module:
     """The module with these exports only, and without the functions that they do not lead to.
 
-    `cut` names the functions to cut. The result has no names, and cannot be pruned again.
+    `cut` names the functions to cut. The result has no names, cannot be pruned again, and says in a custom section
+    where static data is that nothing uses; see `unused_data`.
 
     Raises LinkError for a module that was linked without a layout, or that has a start function; for an export or a
     function to cut that it does not have, a refusal of another type, and a function to cut that returns no i32.
@@ -53,6 +55,16 @@ def prune(module: Module, exports: Collection[str], cut: Mapping[str, Cut]) -> M
     if missing:
         raise LinkError(f"the module does not export {', '.join(sorted(missing))}")
     return _Pruned(module, roots, cuts, reach).module()
+
+
+_UNUSED: Final = "linker.unused"
+_WORTHWHILE: Final = 64
+
+
+def unused_data(module: Module) -> list[tuple[int, int]]:
+    """(address, size) of the static data that nothing in a pruned module uses, so that memory can do without it."""
+    content = module.custom(_UNUSED)
+    return [] if content is None else Cursor(content).vec(lambda c: (c.u32(), c.u32()))
 
 
 class _Cuts:
@@ -104,10 +116,27 @@ class _Reach:
             self._stops[function] = list(stops(self.module.code[function - self.imported]))
         return self._stops[function]
 
-    def kept(self, roots: Iterable[int]) -> list[int]:
-        """The functions that some functions lead to, or what memory may hold does, in order, without imports."""
-        functions, _ = self._closure(Uses(frozenset(roots)), self._plausible)
-        return sorted(function for function in functions if function >= self.imported)
+    def kept(self, roots: Iterable[int]) -> tuple[list[int], set[int]]:
+        """The functions and objects that some functions lead to, or what memory may hold does.
+
+        The functions are in order, without imports.
+        """
+        functions, objects = self._closure(Uses(frozenset(roots)), self._plausible)
+        return sorted(function for function in functions if function >= self.imported), objects
+
+    def unused(self, kept: set[int]) -> Iterator[tuple[int, int]]:
+        """(address, size) of all other objects; those side by side are one, and a few bytes do not count."""
+        start = end = 0
+        for number, (address, size) in enumerate(self.references.extents):
+            if size == 0 or number in kept:
+                continue
+            if address != end:
+                if end - start >= _WORTHWHILE:
+                    yield start, end - start
+                start = address
+            end = address + size
+        if end - start >= _WORTHWHILE:
+            yield start, end - start
 
     @cached_property
     def _plausible(self) -> Uses:
@@ -160,7 +189,9 @@ class _Pruned:
         self.exports = exports
         self.cuts = cuts
         self.reach = reach
-        self.kept = reach.kept(item.index for item in exports if item.kind is Kind.FUNC)
+        self.kept, objects = reach.kept(item.index for item in exports if item.kind is Kind.FUNC)
+        unused = [u32(address) + u32(size) for address, size in reach.unused(objects)]
+        self.unused = Custom(_UNUSED, vec(unused))
         self.numbers = {old: new for new, old in enumerate([*range(reach.imported), *self.kept])}
 
     def module(self) -> Module:
@@ -177,6 +208,7 @@ class _Pruned:
             elements=[self._segment(segment) for segment in source.elements],
             code=list(self._code()),
             data=source.data,
+            customs=[self.unused],
         )
 
     def _segment(self, segment: Element) -> Element:

@@ -1,9 +1,11 @@
-"""What a program refers to by address: the calls that no `call` instruction shows.
+"""What a program refers to by address: the calls that no `call` instruction shows, and the data that is in use.
 
 A function can be called through the table by whoever knows its slot, and slots are numbers in code and in memory. For
-the code and the static data of libraries they are known exactly (`libraries`). Where an object of static data ends and
-the next begins is not written down; an object here is what lies between two addresses at which one surely begins: those
-of exported symbols, those that static data refers to, and those that the plan recognizes.
+the code and the static data of libraries all addresses are known exactly (`libraries`), so it is known which objects of
+static data, and which slots, each function and each object refers to. An object is what lies between two addresses that
+anything refers to. That is sound because code refers to where objects begin: LLVM folds no offset into an address of
+position-independent code (`isOffsetFoldingLegal`). Two exceptions are made: strings may share their ends, so an address
+in the middle of one is no beginning; and of some objects, which the plan names, other objects know the insides.
 
 What the program has stored in memory since it started is not known exactly. Every word that could be an address counts
 as one (`References.memory`); whoever prunes leaves out what no code that ran can have known, for which it needs to know
@@ -28,8 +30,6 @@ from .libraries import Addresses, Library, libraries
 
 SECTION: Final = "linker.references"
 _START: Final = ("_initialize", "__wasm_call_ctors")
-_BEFORE: Final = 16
-"""How many bytes in front of an object an address may be that is meant for it."""
 
 
 class Uses(NamedTuple):
@@ -45,11 +45,12 @@ class References:
     """All references of a linked module besides the functions that its instructions name.
 
     `functions` has those of each function by its funcidx, `objects` those of each object; see above for `memory` and
-    `start`.
+    `start`. `extents` has for each object where it begins and how many bytes it has.
     """
 
     functions: dict[int, Uses] = field(default_factory=dict)
     objects: list[Uses] = field(default_factory=list)
+    extents: list[tuple[int, int]] = field(default_factory=list)
     memory: Uses = field(default_factory=Uses)
     start: Uses = field(default_factory=Uses)
 
@@ -57,14 +58,18 @@ class References:
         """As a custom section."""
         numbered = [u32(index) + _encode(uses) for index, uses in sorted(self.functions.items())]
         objects = [_encode(uses) for uses in self.objects]
-        return Custom(SECTION, vec(numbered) + vec(objects) + _encode(self.memory) + _encode(self.start))
+        extents = [u32(start) + u32(size) for start, size in self.extents]
+        content = vec(numbered) + vec(objects) + vec(extents) + _encode(self.memory) + _encode(self.start)
+        return Custom(SECTION, content)
 
     @classmethod
     def decode(cls, content: bytes) -> References:
         """The references that a custom section holds."""
         cursor = Cursor(content)
         functions = dict(cursor.vec(lambda c: (c.u32(), _decode(c))))
-        return cls(functions, cursor.vec(_decode), _decode(cursor), _decode(cursor))
+        objects = cursor.vec(_decode)
+        extents = cursor.vec(lambda c: (c.u32(), c.u32()))
+        return cls(functions, objects, extents, _decode(cursor), _decode(cursor))
 
 
 def _encode(uses: Uses) -> bytes:
@@ -75,44 +80,16 @@ def _decode(cursor: Cursor) -> Uses:
     return Uses(*(frozenset(cursor.vec(Cursor.u32)) for _ in range(3)))
 
 
-class StaticData:
-    """Memory with what is known of its words, for whoever recognizes structures."""
-
-    def __init__(self, memory: bytes) -> None:
-        self.words = array("I", memory)
-        self.addresses: dict[int, int] = {}
-        """Words that hold an address of static data, by where they stand."""
-        self.slots: dict[int, int] = {}
-        """Words that hold a slot of the table."""
-
-    def word(self, address: int) -> int:
-        """The 32 bits at an address, which is a multiple of four."""
-        return self.words[address // 4]
-
-    def is_number(self, address: int) -> bool:
-        """Whether a word is neither an address nor a slot."""
-        return address not in self.addresses and address not in self.slots
-
-    def is_address(self, address: int) -> bool:
-        """Whether a word is an address, or nothing."""
-        return address in self.addresses or (address not in self.slots and self.word(address) == 0)
-
-    def is_slot(self, address: int) -> bool:
-        """Whether a word is a slot, or nothing."""
-        return address in self.slots or (address not in self.addresses and self.word(address) == 0)
-
-
 @dataclass(frozen=True, slots=True)
 class Layout:
     """What a plan knows of the libraries.
 
-    `begins` says whether at an address that code refers to an object surely begins. `undivided` names objects whose
-    insides others refer to. `served` names functions: a library that exports one of them runs only what others call.
+    `undivided` names objects whose insides other objects refer to. `served` names functions: a library that exports
+    one of them runs only what others call.
     `finished` names functions too: a library that exports one of them is not wanted any more, whatever memory knows of
     it. `stack` is the exported names of the two ends of the stack, which holds nothing once all calls have returned.
     """
 
-    begins: Callable[[StaticData, int], bool]
     undivided: frozenset[str] = frozenset()
     served: frozenset[str] = frozenset()
     finished: frozenset[str] = frozenset()
@@ -132,6 +109,17 @@ def survey(
     return _Survey(program, constants, bodies, layout, index_of, callees).references()
 
 
+class _Region(NamedTuple):
+    """The static data of a library: where it begins, its first address, and behind the last. In front of the first
+    everything is constant; behind the last there is what was zero at first.
+    """
+
+    start: int
+    first: int
+    end: int
+    finished: bool
+
+
 class _Survey:
     def __init__(
         self,
@@ -145,16 +133,14 @@ class _Survey:
         self.program, self.constants, self.bodies, self.layout = program, constants, bodies, layout
         self.index_of, self.callees = index_of, callees
         self.libraries = libraries(program, constants)
-        self.static = StaticData(_memory(program, constants))
-        self.places: list[int] = []
-        for library in self.libraries.values():
-            for where, is_slot, value in library.relocations():
-                (self.static.slots if is_slot else self.static.addresses)[where] = value
-                self.places.append(where)
-        self.places.sort()
-        self.regions = list(self._regions())
+        self.memory = _memory(program, constants)
+        relocations = [each for library in self.libraries.values() for each in library.relocations()]
+        self.addresses = {each.where: each.value for each in relocations if not each.is_slot}
+        self.slots = {each.where: each.value for each in relocations if each.is_slot}
+        self.places = sorted(each.where for each in relocations)
         instances = enumerate(program.instances)
         self.finished = {number for number, each in instances if layout.finished & each.exports.keys()}
+        self.regions = [self._region(library) for library in self.libraries.values()]
         self.known = {item: self._addresses(item) for item in _functions(program)}
         self.begins = self._begins()
 
@@ -167,22 +153,21 @@ class _Survey:
                 if index is not None and any(uses := self._uses(self.known[item]))
             },
             objects=list(self._objects()),
+            extents=list(self._extents()),
             memory=self._in_memory(),
             start=self._start(),
         )
 
-    def _regions(self) -> Iterator[tuple[int, int, int]]:
-        """Of each library: where its data begins, its first address in there, and behind the last. In between are all
-        objects that hold any; in front is what is constant.
-        """
-        bases = sorted(library.memory_base for library in self.libraries.values())
-        for start, end in pairwise([*bases, len(self.static.words) * 4]):
-            inside = self.places[bisect_left(self.places, start) : bisect_left(self.places, end)]
-            if inside:
-                yield start, inside[0], inside[-1] + 4
+    def _region(self, library: Library) -> _Region:
+        bases = sorted(each.memory_base for each in self.libraries.values())
+        start = library.memory_base
+        end = min((base for base in bases if base > start), default=len(self.memory))
+        inside = self.places[bisect_left(self.places, start) : bisect_left(self.places, end)]
+        first, last = (inside[0], inside[-1] + 4) if inside else (start, start)
+        return _Region(start, first, last, library.number in self.finished)
 
     def _holds(self, address: int) -> bool:
-        return any(first <= address < end for _, first, end in self.regions)
+        return any(region.start <= address < region.end for region in self.regions)
 
     def _addresses(self, item: Item) -> Addresses:
         library = self.libraries.get(item.instance)
@@ -193,72 +178,71 @@ class _Survey:
     def _begins(self) -> list[int]:
         """Where objects begin. The first is in front of all, the last behind."""
         symbols = sorted({address for library in self.libraries.values() for address in library.symbols.values()})
-        inside = [self._extent(library, symbols) for library in self.libraries.values()]
-        undivided = [extent for extents in inside for extent in extents]
-        referred = {
-            address
-            for address in self.static.addresses.values()
-            if not any(start < address < end for start, end in undivided)
-        }
-        candidates = {address for addresses in self.known.values() for address in addresses.data if address % 4 == 0}
-        recognized = {
-            address for address in filter(self._holds, candidates) if self.layout.begins(self.static, address)
-        }
-        edges = {edge for _, *edges in self.regions for edge in edges}
-        return sorted({0, *edges, *filter(self._holds, referred.union(recognized, symbols))})
+        undivided = [extent for library in self.libraries.values() for extent in self._undivided(library, symbols)]
+        found = set(self.addresses.values()).union(symbols, *(addresses.data for addresses in self.known.values()))
+        inside = {address for start, end in undivided for address in found if start < address < end}
+        edges = {edge for region in self.regions for edge in (region.start, region.end)}
+        starts = {address for address in found - inside if self._holds(address) and not self.memory[address - 1]}
+        return sorted({0, *edges, *starts})
 
-    def _extent(self, library: Library, symbols: list[int]) -> list[tuple[int, int]]:
+    def _undivided(self, library: Library, symbols: list[int]) -> list[tuple[int, int]]:
         """From where to where an undivided object may reach: up to the next symbol."""
         own = [address for name, address in library.symbols.items() if name in self.layout.undivided]
-        ends = [*symbols, len(self.static.words) * 4]
+        ends = [*symbols, len(self.memory)]
         return [(address, ends[bisect_right(symbols, address)]) for address in own]
 
     def _object(self, address: int) -> int:
         return bisect_right(self.begins, address) - 1
 
     def _uses(self, addresses: Addresses) -> Uses:
-        """An address just in front of an object may be meant for it: arrays are counted from -1 then."""
-        held = [address for address in addresses.data if self._holds(address) or self._holds(address + _BEFORE)]
-        objects = {self._object(place) for address in held for place in (address, address + _BEFORE)}
-        return Uses(slots=addresses.slots, objects=frozenset(objects - {0}))
+        objects = frozenset(self._object(address) for address in filter(self._holds, addresses.data))
+        return Uses(slots=addresses.slots, objects=objects)
 
     def _objects(self) -> Iterator[Uses]:
-        for start, end in pairwise([*self.begins, len(self.static.words) * 4]):
+        for start, end in pairwise([*self.begins, len(self.memory)]):
             places = self.places[bisect_left(self.places, start) : bisect_left(self.places, end)]
-            addresses = [self.static.addresses[place] for place in places if place in self.static.addresses]
-            yield Uses(
-                slots=frozenset(self.static.slots[place] for place in places if place in self.static.slots),
-                objects=frozenset(self._object(address) for address in filter(self._holds, addresses)),
+            addresses = frozenset(self.addresses[place] for place in places if place in self.addresses)
+            yield self._uses(
+                Addresses(addresses, frozenset(self.slots[place] for place in places if place in self.slots))
             )
+
+    def _extents(self) -> Iterator[tuple[int, int]]:
+        """What lies between the libraries' constants and data is no object."""
+        for start, end in pairwise([*self.begins, len(self.memory)]):
+            yield start, end - start if self._holds(start) else 0
 
     def _in_memory(self) -> Uses:
         """All that words of memory could mean, but for those of the stack, of constants, and those known already."""
-        words = self.static.words
-        skipped = [(start, first) for start, first, _ in self.regions]
+        words = array("I", self.memory)
+        skipped = [(region.start, region.first) for region in self.regions]
         low, high = (self.program.find_export(name) for name in self.layout.stack)
         if isinstance(low, Item) and isinstance(high, Item):
             skipped.append((self.constants.of_global(low).value, self.constants.of_global(high).value))
         values: set[int] = set()
         position = 0
         for start, end in sorted(skipped):
-            values.update(self._unknown(position, start))
+            values.update(self._unknown(words, position, start))
             position = end
         values.update(words[position // 4 :])
         return Uses(
             slots=frozenset(values.intersection(self._table())),
-            objects=frozenset(self._object(value) for value in values if value % 4 == 0 and self._wanted(value)),
+            objects=frozenset(self._object(value) for value in values if self._may_be_address(value)),
         )
 
-    def _wanted(self, address: int) -> bool:
-        bases = {self.libraries[number].memory_base for number in self.finished & self.libraries.keys()}
-        return any(first <= address < end for start, first, end in self.regions if start not in bases)
+    def _may_be_address(self, value: int) -> bool:
+        """Objects that hold addresses begin and have their parts at multiples of four; constants may be bytes."""
+        return any(
+            region.start <= value < region.end and (value < region.first or value % 4 == 0)
+            for region in self.regions
+            if not region.finished
+        )
 
-    def _unknown(self, start: int, end: int) -> Iterable[int]:
+    def _unknown(self, words: array[int], start: int, end: int) -> Iterable[int]:
         """The words between two addresses without those that are as the libraries made them."""
-        words, position = self.static.words, start
+        position = start
         for place in self.places[bisect_left(self.places, start) : bisect_left(self.places, end)]:
             yield from words[position // 4 : place // 4]
-            original = self.static.addresses.get(place, self.static.slots.get(place))
+            original = self.addresses.get(place, self.slots.get(place))
             position = place if words[place // 4] != original else place + 4
         yield from words[position // 4 : end // 4]
 
