@@ -454,7 +454,8 @@ int32_t EXPORT(pyfilter_build)(char *request, size_t size) {
 
 /* Free memory is not zeroed. Take all of it, from large blocks to small, zero it and give it back, so that what the
  * build left behind neither fills the module nor leaks into it. The compiler's host lets memory grow no further
- * meanwhile. Python's own allocator comes second: what it cannot take from its arenas it asks malloc for, in vain. */
+ * meanwhile. Python's own allocator comes second: what it cannot take from its arenas it asks malloc for, in vain.
+ * Returns where the heap begins. */
 
 typedef struct Block {
     struct Block *next;
@@ -478,7 +479,9 @@ static void give_back(void (*release)(void *), Block *taken) {
     }
 }
 
-void EXPORT(pyfilter_scrub)(void) {
+extern unsigned char __heap_base;
+
+unsigned char *EXPORT(pyfilter_scrub)(void) {
     static const size_t LARGEST = 1 << 22, LARGEST_SMALL_OBJECT = 512;
     Block *blocks = NULL, *objects = NULL;
     for (size_t size = LARGEST; size >= 8; size = size > 512 ? size / 2 : size - 8)
@@ -486,4 +489,5 @@ void EXPORT(pyfilter_scrub)(void) {
     for (size_t size = LARGEST_SMALL_OBJECT; size >= 8; size -= 8) objects = take_all(PyMem_Malloc, size, objects);
     give_back(PyMem_Free, objects);
     give_back(free, blocks);
+    return &__heap_base;
 }

@@ -26,7 +26,8 @@ DIRECTIONS: dict[str, set[str]] = {
     "entries": {"sources", "errors"},
     "componentize": {"errors"},
     "wasi": {"component", "errors"},
-    "snapshot": {"hosts", "sources", "errors"},
+    "unread": set(),
+    "snapshot": {"unread", "hosts", "sources", "errors"},
     "module_writer": {"wasm", "errors"},
     "upstreams": {"wasm"},
     "cpython": {"linker"},
@@ -43,6 +44,7 @@ DIRECTIONS: dict[str, set[str]] = {
         "errors",
     },
     "pipeline": {
+        "linker",
         "entries",
         "runtime_image",
         "snapshot",

@@ -71,6 +71,9 @@ _ABI = click.option(
 _PRUNE = click.option(
     "--prune/--no-prune", default=None, help="Leave out what of the interpreter the filter cannot reach. [prune]"
 )
+_KEEP_DOCS = click.option(
+    "--keep-docs/--no-keep-docs", default=None, help="Keep docstrings, and the columns of all code, in the module. [no]"
+)
 _PLUGIN = click.option(
     "--plugin", "root_id", metavar="NAME", default="", help="Which plugin of the module to run. [its only one]"
 )
@@ -97,6 +100,7 @@ _PATHS = click.argument("paths", type=click.Path(path_type=Path), nargs=-1, requ
 @_MAX_MEMORY
 @_ABI
 @_PRUNE
+@_KEEP_DOCS
 @_JSON
 def build(paths: tuple[Path, ...], as_json: bool, **options: Any) -> None:
     """Build the filter at PATH into one module, or those at several into one with all their plugins.

@@ -20,6 +20,7 @@ from . import hosts, runtime_image, settings, snapshot, upstreams
 from .entries import Entry, find_entries, import_names
 from .errors import BuildStopped, CompilerError, FilterError, UsageError
 from .hosts import AbiVersion
+from .linker import unused_data
 from .module_writer import write_module
 from .runtime_image import RuntimeImage
 from .sources import SITE_PACKAGES, Folder, Sources, installed_roots, shown
@@ -70,6 +71,7 @@ def build(
     max_memory: int = settings.MAX_MEMORY,
     abi: AbiVersion = settings.ABI,
     prune: bool = True,
+    keep_docs: bool = False,
     progress: Callable[[str], None] = lambda _: None,
     on_output: Callable[[str], None] = lambda _: None,
 ) -> BuildResult:
@@ -80,9 +82,10 @@ def build(
     `output` defaults to `<name>.wasm` in the current folder, `name` to the plugin's name if there is one plugin, else
     to that of the first file or folder. `include` names modules to keep although no import statement names them.
     `timeout` in seconds bounds the filters' own import. `max_memory` in MiB bounds the memory of each VM, after which
-    Python raises MemoryError. `abi` is the version of the ABI that the module declares. `prune` is
-    False for a module with all of the interpreter, several times as large. `progress` is called when a
-    step that takes a while begins, `on_output` with each line that the filters print at import.
+    Python raises MemoryError. `abi` is the version of the ABI that the module declares. `prune` is False for a module
+    with all of the interpreter, reachable or not. `keep_docs` keeps docstrings, and the columns that `co_positions`
+    tells, of what the filters import. `progress` is called when a step that takes a while begins, `on_output` with
+    each line that the filters print at import.
 
     Raises FilterError, which names the user's file and line, or another CompilerError. No file is written then, and an
     existing one is left as it was.
@@ -92,7 +95,7 @@ def build(
     _check_options(timeout, max_memory, abi)
     _check_output(entries, output, name)
     image = runtime_image.load(progress, abi)
-    taken = _import(entries, image, include, snapshot.Limits(timeout, max_memory), on_output)
+    taken = _import(entries, image, include, keep_docs, snapshot.Limits(timeout, max_memory), on_output)
     plugins = taken.report["plugins"]
     exports = sorted([*hosts.callbacks(abi).keys() & taken.report["callbacks"], hosts.marker(abi), *_ALWAYS_EXPORTED])
     memory = _memory(entries, taken.memory_pages, max_memory)
@@ -100,7 +103,8 @@ def build(
     code = image.code(found["left_out"], compiler=found["compiler"]) if prune else image.whole_code()
     called = [Upstream(**described) for described in taken.report["upstreams"]]
     customs = [Custom(upstreams.SECTION, upstreams.encode(called))] if called else []
-    module = write_module(code, exports, memory, taken.segments, image.stack_pointer, customs)
+    segments = taken.segments(unused_data(code))
+    module = write_module(code, exports, memory, segments, image.stack_pointer, customs)
     chosen = name or (plugins[0] if len(plugins) == 1 else entries[0].name)
     target = Path(output) if output is not None else Path(f"{_file_name(chosen)}.wasm")
     _write(target, module)
@@ -123,6 +127,7 @@ def _import(
     entries: list[Entry],
     image: RuntimeImage,
     include: Iterable[str],
+    keep_docs: bool,
     limits: snapshot.Limits,
     on_output: Callable[[str], None],
 ) -> snapshot.Snapshot:
@@ -131,7 +136,7 @@ def _import(
     folders = list(dict.fromkeys(entry.root for entry in entries))
     sources = Sources([sdk, image.standard_library, *installed_roots()], folders, left_out="pywasmfilter.testing")
     names = import_names(entries, sources)
-    request = snapshot.Request(image.abi, names, include)
+    request = snapshot.Request(image.abi, names, include, keep_docs)
     try:
         taken = snapshot.take(image.engine, image.module, sources, request, limits, on_output)
     except BuildStopped as error:

@@ -6,6 +6,7 @@ that it takes a copy of the memory: that copy is the module.
 
 from __future__ import annotations
 
+import _imp
 import gc
 import marshal
 import sys
@@ -41,13 +42,13 @@ def _drop_foreign_modules() -> None:
 
 def build(request: bytes) -> None:
     """Entry: `request` is a dict with "modules", the names to import in order, "include", further ones to keep,
-    "not_followed", top-level names that an import in the standard library itself does not bring in, and "record",
-    whether to report what was compiled. "abi" is the version of the ABI that the image was linked for,
-    "max_memory" what the memory of a VM can grow to, in bytes.
+    "not_followed", top-level names that an import in the standard library itself does not bring in, "keep_docs",
+    whether to keep docstrings and columns, and "record", whether to report what was compiled. "abi" is the version of
+    the ABI that the image was linked for, "max_memory" what the memory of a VM can grow to, in bytes.
 
     The report is sent to the foreign function `pyfilter.report`: a dict with "plugins", "registered" (by each module
-    that was to be imported), "callbacks", "upstreams", "left_out" (the built-in modules that the filter has no
-    use for), "compiler" (whether it may compile source text),
+    that was to be imported), "callbacks", "upstreams", "left_out" (the built-in modules that the filter has no use
+    for), "compiler" (whether it may compile source text), "frozen" (what the interpreter's own modules were made of),
     "modules" and "compiled", or "error".
     """
     _abi.building = True
@@ -56,6 +57,7 @@ def build(request: bytes) -> None:
     report: dict[str, Any]
     try:
         wanted = marshal.loads(request)  # noqa: S302  # it comes from the compiler
+        importer.keep_docs = wanted["keep_docs"]
         importer.record = {} if wanted["record"] else None
         for name in wanted["modules"]:
             import_module(name)
@@ -69,6 +71,7 @@ def build(request: bytes) -> None:
             "registered": registered,
             "left_out": _leave_out_builtins(named.union(wanted["include"])),
             "compiler": importer.evaluates or "ast" in wanted["include"],
+            "frozen": list(_frozen()),
             "modules": _modules(),
             "compiled": importer.record,
         }
@@ -152,6 +155,18 @@ def _find_quietly(name: str) -> importer.Found | None:
     except SyntaxError as error:
         importer.unusable[name] = f"{name} cannot be compiled: {error}"
     return None
+
+
+def _frozen() -> Iterator[tuple[bytes, bytes, int]]:
+    """The code that the interpreter carries of modules which are there now: its begin, its end, its size in bytes."""
+    for name in sys.modules:
+        found = _imp.find_frozen(name, withdata=True)
+        if found and found[0] is not None:
+            yield bytes(found[0][:_ENOUGH]), bytes(found[0][-_ENOUGH:]), len(found[0])
+
+
+_ENOUGH = 128
+"""Bytes by which code is known."""
 
 
 def _modules() -> list[tuple[str, str]]:

@@ -15,6 +15,7 @@ from . import build, environment
 
 _STANDARD_LIBRARY = "/python"
 _OUTPUT = "/0/stdlib"
+_FIRST = "_image"
 
 
 def _copy_sources(source: str, target: str) -> None:
@@ -38,6 +39,22 @@ def _name_origins() -> None:
                 module.__spec__.origin = module.__file__
 
 
+def _stand_in_for_imports() -> None:
+    """Offer what the tool that builds the image imports, to convert values of calls that no module makes.
+
+    The real modules would import a good part of the standard library, which would lie in memory between the objects
+    that stay.
+    """
+    for name, members in _IMPORTS_OF_THE_TOOL.items():
+        module = type(sys)(name)
+        for member in members:
+            setattr(module, member, None)
+        sys.modules.setdefault(name, module)
+
+
+_IMPORTS_OF_THE_TOOL = {"componentize_py_types": ("Some", "Ok", "Err"), "random": ("seed",), "weakref": ("finalize",)}
+
+
 def make() -> None:
     """Prepare the interpreter of this process."""
     _copy_sources(_STANDARD_LIBRARY, _OUTPUT)
@@ -53,4 +70,5 @@ def make() -> None:
         build.build,
     )
     _name_origins()
-    build.keep_modules(sys.modules)
+    build.keep_modules(sys.modules.keys() - {_FIRST})
+    _stand_in_for_imports()

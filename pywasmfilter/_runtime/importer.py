@@ -12,7 +12,7 @@ import sys
 from _frozen_importlib import ModuleSpec
 
 from .. import _LAZY, _abi, registry
-from . import codecs
+from . import codecs, slimming
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -54,6 +54,9 @@ loaded: dict[str, Found] = {}
 
 record: dict[str, bytes] | None = None
 """Where to put what is compiled, if the compiler asks for it: it keeps the standard library's with the image."""
+
+keep_docs = False
+"""Whether what is compiled keeps its docstrings and its columns."""
 
 unusable: dict[str, str] = {}
 """Modules that an import statement names and that cannot run here, with the reason."""
@@ -139,11 +142,11 @@ def find(name: str) -> Found | None:
     if kind == "native":
         raise ImportError(f"{name} is native code ({origin}), which cannot run inside a proxy", name=name)
     found = Found(origin, kind == "package", None, [])
-    if compiled is not None:
+    if compiled is not None and not keep_docs:
         found.code, found.imports = marshal.loads(compiled)  # noqa: S302  # this interpreter made it, for the image
     elif source is not None:
         tree = _compile(source, origin, _ONLY_AST)
-        found.code = _compile(tree, origin)
+        found.code = _code(tree, origin, found.is_standard)
         found.imports = list(_import_statements(tree, found.is_standard))
         if record is not None:
             record[name] = marshal.dumps((found.code, found.imports))
@@ -203,6 +206,13 @@ def _mentions_json(code: CodeType) -> bool:
 
 
 _ONLY_AST = 0x400
+
+
+def _code(tree: Any, origin: str, is_standard: bool) -> CodeType:
+    if keep_docs:
+        return _compile(tree, origin)  # type: ignore[no-any-return]
+    slimming.remove_docstrings(tree, also_mentioned=is_standard)
+    return slimming.without_columns(_compile(tree, origin))
 
 
 def _compile(source: Any, origin: str, flags: int = 0) -> Any:

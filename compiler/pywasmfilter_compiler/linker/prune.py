@@ -17,11 +17,13 @@ from functools import cached_property
 from typing import Final, NamedTuple
 
 from ..errors import LinkError
+from ..wasm.binary import raw_sections
 from ..wasm.cursor import Cursor, signed, u32, vec
 from ..wasm.instructions import IndexMap, Operands, Stop, rewrite, stops
 from ..wasm.module import I32, Code, Custom, Element, Export, FuncType, Kind, Module
 from ..wasm.names import function_names
 from ..wasm.opcodes import Imm
+from ..wasm.sections import CUSTOM
 from .references import SECTION, References, Uses
 
 _REFUSES: Final = FuncType((), (I32,))
@@ -61,10 +63,12 @@ _UNUSED: Final = "linker.unused"
 _WORTHWHILE: Final = 64
 
 
-def unused_data(module: Module) -> list[tuple[int, int]]:
+def unused_data(module: bytes) -> list[tuple[int, int]]:
     """(address, size) of the static data that nothing in a pruned module uses, so that memory can do without it."""
-    content = module.custom(_UNUSED)
-    return [] if content is None else Cursor(content).vec(lambda c: (c.u32(), c.u32()))
+    for number, _, content in raw_sections(Cursor(module)):
+        if number == CUSTOM and content.name() == _UNUSED:
+            return content.vec(lambda c: (c.u32(), c.u32()))
+    return []
 
 
 class _Cuts:

@@ -1,4 +1,4 @@
-// The comparison filter of request_cost.py, with the Go SDK: reads :path, adds one request and one response header.
+// Reads :path, adds one request and one response header.
 package main
 
 import (

@@ -1,4 +1,4 @@
-module http_call
+module filters
 
 go 1.24
 

@@ -1,4 +1,4 @@
-"""The filter of `request_cost.py --job call`: asks a service before a request goes on, with `await`."""
+"""Asks a service before a request goes on, with `await`, and adds a header with what it answers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-;; The floor of request_cost.py: reads :path, adds one request header and one response header, and nothing else.
+;; The floor: reads :path, adds one request header and one response header, and nothing else.
 (module
   (import "env" "proxy_get_header_map_value"
     (func $get (param $map i32) (param $key i32) (param $key_size i32) (param $value i32) (param $size i32) (result i32)))

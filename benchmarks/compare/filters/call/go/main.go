@@ -1,4 +1,4 @@
-// The comparison filter of `request_cost.py --job call`, with the Go SDK: asks a service before a request goes on.
+// Asks a service before a request goes on, and adds a header with what it answers.
 package main
 
 import (

@@ -1,4 +1,4 @@
-"""The benchmark's filter: reads `:path`, adds a request header and a response header."""
+"""Reads `:path`, adds a request header and a response header."""
 
 from pywasmfilter import HttpContext, http_filter
 

@@ -1,4 +1,4 @@
-"""The same as `await_call.py`, with the callback of the ABI."""
+"""The same as `filter.py`, with the callback of the ABI."""
 
 from __future__ import annotations
 
