@@ -25,13 +25,13 @@ import shutil
 import sys
 import tempfile
 import zipfile
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, BinaryIO, Final
 
 import wasmtime
 
@@ -42,6 +42,9 @@ from .hosts import AbiVersion
 from .linker import Cut, External, LinkPlan, StackGuard, link, prune
 from .sources import COMPILED, PRECOMPILED, STANDARD_LIBRARY, Archive, Sources
 from .wasm import binary
+
+if sys.platform != "win32":
+    import fcntl
 
 Progress = Callable[[str], None]
 """Called with a sentence when a step that takes a while begins."""
@@ -201,7 +204,10 @@ def clear() -> list[Path]:
     removed = [path for path in _children(cache_folder()) if _OURS.fullmatch(path.name)]
     for path in removed:
         try:
-            shutil.rmtree(path)
+            if path.is_file():
+                path.unlink(missing_ok=True)
+            else:
+                shutil.rmtree(path)
         except OSError as error:
             raise CompilerError(f"{path} cannot be removed: {error.strerror or error}") from error
     return removed
@@ -281,28 +287,65 @@ def _fingerprint(path: Path) -> dict[str, object]:
 
 
 def _build(folder: Path, abi: AbiVersion, progress: Progress) -> None:
+    """Build the image, or wait for whoever is building it."""
+    lock = folder.parent / f"{_BUILDING}{folder.name}"
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with _one_at_a_time(lock, lambda: progress(f"runtime image: waiting for the process that has {lock}")):
+            if not is_whole(folder):
+                _build_beside(folder, abi, progress)
+    except OSError as error:
+        raise CompilerError(f"the runtime image cannot be kept in {folder.parent}: {error}") from error
+
+
+@contextmanager
+def _one_at_a_time(lock: Path, waiting: Callable[[], object]) -> Iterator[None]:
+    """Hold a lock, which the system takes back when a process ends; call `waiting` if somebody else holds it.
+
+    It saves work, and nothing depends on it: where there are no locks, as on some network drives, two build at once.
+    """
+    with lock.open("ab") as file:
+        if not _taken(file, wait=False):
+            waiting()
+            _taken(file, wait=True)
+        try:
+            yield
+        finally:
+            with suppress(OSError):
+                lock.unlink()
+
+
+def _taken(file: BinaryIO, *, wait: bool) -> bool:
+    """Take the lock of a file; False if somebody else holds it and is not waited for."""
+    if sys.platform != "win32":
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        except OSError:
+            return True  # no locks here
+    return True
+
+
+def _build_beside(folder: Path, abi: AbiVersion, progress: Progress) -> None:
     """Build beside, then rename: whoever looks at `folder` finds a whole image or none.
 
     Of two builds at once the first to finish wins, and the other finds that its work is there.
     """
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=_BUILDING, dir=folder.parent) as scratch:
-            new = Path(scratch) / "image"
-            new.mkdir()
-            _write_files(new, Path(scratch), abi, progress)
-            index = {"abi": abi, **{name: _fingerprint(new / name) for name in _FILES}}
-            (new / "index.json").write_text(json.dumps(index), encoding="utf-8")
+    with tempfile.TemporaryDirectory(prefix=_BUILDING, dir=folder.parent) as scratch:
+        new = Path(scratch) / "image"
+        new.mkdir()
+        _write_files(new, Path(scratch), abi, progress)
+        index = {"abi": abi, **{name: _fingerprint(new / name) for name in _FILES}}
+        (new / "index.json").write_text(json.dumps(index), encoding="utf-8")
+        if not is_whole(folder):
+            with suppress(FileNotFoundError):
+                folder.rename(Path(scratch) / "broken")
+        try:
+            new.rename(folder)
+        except OSError:
             if not is_whole(folder):
-                with suppress(FileNotFoundError):
-                    folder.rename(Path(scratch) / "broken")
-            try:
-                new.rename(folder)
-            except OSError:
-                if not is_whole(folder):
-                    raise
-    except OSError as error:
-        raise CompilerError(f"the runtime image cannot be kept in {folder.parent}: {error}") from error
+                raise
 
 
 def _write_files(new: Path, scratch: Path, abi: AbiVersion, progress: Progress) -> None:

@@ -15,7 +15,7 @@ import subprocess
 import sys
 import zipfile
 from collections.abc import Iterator, Sequence
-from contextlib import closing, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -824,6 +824,16 @@ def start(*arguments: str, command: Sequence[str] = COMMAND, **options: Any) -> 
     )
 
 
+@contextmanager
+def running(*arguments: str, **options: Any) -> Iterator[subprocess.Popen[str]]:
+    """The same for a while: it does not outlive a test that fails."""
+    with start(*arguments, **options) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
 def test_a_process_that_succeeds(folder: Path) -> None:
     """Standard output is the result; in a pipe there is no progress."""
     process = start("build", "filter.py", "--json")
@@ -924,14 +934,11 @@ def test_ctrl_c_ends_a_build(folder: Path, loop: str) -> None:
     before = files(folder)
     # A shell starts what it puts into the background with SIGINT ignored, and so would this process's child be.
     heed = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
-    with start("build", "filter.py", "-o", "out.wasm", preexec_fn=heed) as process:
+    with running("build", "filter.py", "-o", "out.wasm", preexec_fn=heed) as process:
         assert process.stderr is not None
         assert process.stderr.readline() == "it loops\n"
         os.killpg(process.pid, signal.SIGINT)
-        try:
-            out, err = process.communicate(timeout=30)
-        finally:
-            process.kill()
+        out, err = process.communicate(timeout=30)
     assert process.returncode in {1, 130}
     assert (out, "Traceback" in err) == ("", False)
     assert files(folder) == before
@@ -946,13 +953,13 @@ def test_call_on_a_terminal_without_unicode(folder: Path) -> None:
 
 
 LOOPING_CALL = """
-import sys, threading
+import os, threading
 from pywasmfilter.testing.vm import VM
 from pywasmfilter_compiler.cli import main
 
 def perform(vm, function, arguments):
-    # Once the module is at it again, which takes no time.
-    threading.Timer(0.3, print, ["it loops"], {"file": sys.stderr, "flush": True}).start()
+    # Once the module is at it again, which takes no time. At once, as there may be several host calls.
+    threading.Timer(0.3, os.write, [2, b"it loops\\n"]).start()
     return getattr(vm, function)(*arguments)
 
 VM.perform = perform
@@ -966,14 +973,11 @@ def test_ctrl_c_ends_a_call_of_a_module_that_loops(folder: Path) -> None:
     (folder / "filter.py").write_text(FILTER + "        while True: pass\n")
     heed = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
     environment = {**os.environ, "TMPDIR": str(folder / "tmp")}
-    with start(command=[sys.executable, "-c", LOOPING_CALL], env=environment, preexec_fn=heed) as process:
+    with running(command=[sys.executable, "-c", LOOPING_CALL], env=environment, preexec_fn=heed) as process:
         assert process.stderr is not None
         assert process.stderr.readline() == "it loops\n"
         os.killpg(process.pid, signal.SIGINT)
-        try:
-            out, err = process.communicate(timeout=30)
-        finally:
-            process.kill()
+        out, err = process.communicate(timeout=30)
     assert process.returncode == 128 + signal.SIGINT
     assert (out, "Traceback" in err, list((folder / "tmp").iterdir())) == ("", False, [])
 
@@ -982,16 +986,13 @@ def test_ctrl_c_twice_ends_tests_that_do_not_hear(folder: Path) -> None:
     """Tests that do not heed Ctrl-C, as in a module that loops, end at the second one."""
     code = "import signal, time\ndef test_it():\n  signal.signal(signal.SIGINT, signal.SIG_IGN)\n"
     (folder / "test_it.py").write_text(f"{code}  print('began', flush=True)\n  time.sleep(60)\n")
-    with start("test", "-s", "-p", "no:cacheprovider") as process:
+    with running("test", "-s", "-p", "no:cacheprovider") as process:
         assert process.stdout is not None
         assert any("began" in line for line in process.stdout)
-        try:
-            while process.poll() is None:
-                os.kill(process.pid, signal.SIGINT)
-                with suppress(subprocess.TimeoutExpired):
-                    process.wait(timeout=0.2)
-        finally:
-            process.kill()
+        while process.poll() is None:
+            os.kill(process.pid, signal.SIGINT)
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(timeout=0.2)
     assert process.returncode == 128 + signal.SIGKILL
 
 
@@ -999,14 +1000,11 @@ def test_ctrl_c_ends_tests(folder: Path) -> None:
     """Ctrl-C reaches pytest, which says what it has so far, and its exit code is the command's."""
     (folder / "test_it.py").write_text("import time\ndef test_it():\n  print('began', flush=True)\n  time.sleep(60)\n")
     heed = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
-    with start("test", "-s", "-p", "no:cacheprovider", preexec_fn=heed) as process:
+    with running("test", "-s", "-p", "no:cacheprovider", preexec_fn=heed) as process:
         assert process.stdout is not None
         assert any("began" in line for line in process.stdout)
         os.killpg(process.pid, signal.SIGINT)
-        try:
-            out, err = process.communicate(timeout=30)
-        finally:
-            process.kill()
+        out, err = process.communicate(timeout=30)
     assert process.returncode == pytest.ExitCode.INTERRUPTED
     assert "no tests ran" in out
     assert err == ""
