@@ -436,6 +436,23 @@ PyObject *EXPORT(pyfilter_no_compiler)(void) {
                         "build found no use of them in the filter's own code. To have it, build with --include ast");
 }
 
+/* What stands in the table for functions that are not in the module calls these two: for room for the function's name,
+ * and when the name is there. It should never happen. */
+static char missing_name[256];
+
+char *EXPORT(pyfilter_missing_name)(void) { return missing_name; }
+
+void EXPORT(pyfilter_missing)(uint32_t size) {
+    static const char advice[] =
+        "a function of the interpreter was called that is not in this module, since nothing seemed to lead to it. Build "
+        "with --no-prune, and report this as an error of pywasmfilter, best with what a module says that is built with "
+        "--name-missing. The function is ";
+    char message[sizeof advice + sizeof missing_name];
+    memcpy(message, advice, sizeof advice - 1);
+    memcpy(message + sizeof advice - 1, missing_name, size);
+    proxy_log(LOG_CRITICAL, message, sizeof advice - 1 + size);
+}
+
 /* Building a module: the compiler calls this once in its own host, and no finished module exports it. */
 
 int32_t EXPORT(pyfilter_build)(char *request, size_t size) {

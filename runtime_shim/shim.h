@@ -18,6 +18,7 @@
 void *malloc(size_t size);
 void free(void *memory);
 void *memset(void *memory, int byte, size_t size);
+void *memcpy(void *to, const void *from, size_t size);
 size_t strlen(const char *text);
 
 /* What the SDK registers with `bind`. The host's callbacks come without a module handle, so this is static state. */

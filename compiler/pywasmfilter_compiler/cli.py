@@ -71,6 +71,11 @@ _ABI = click.option(
 _PRUNE = click.option(
     "--prune/--no-prune", default=None, help="Leave out what of the interpreter the filter cannot reach. [prune]"
 )
+_NAME_MISSING = click.option(
+    "--name-missing/--no-name-missing",
+    default=None,
+    help="Let the module log the name of a function of the interpreter that it misses: slower to load. [no]",
+)
 _KEEP_DOCS = click.option(
     "--keep-docs/--no-keep-docs", default=None, help="Keep docstrings, and the columns of all code, in the module. [no]"
 )
@@ -100,6 +105,7 @@ _PATHS = click.argument("paths", type=click.Path(path_type=Path), nargs=-1, requ
 @_MAX_MEMORY
 @_ABI
 @_PRUNE
+@_NAME_MISSING
 @_KEEP_DOCS
 @_JSON
 def build(paths: tuple[Path, ...], as_json: bool, **options: Any) -> None:

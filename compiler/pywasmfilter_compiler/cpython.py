@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
-from .linker import Cut, Layout
+from .linker import Cut, Layout, Telling
 
 LAYOUT: Final = Layout(
     undivided=frozenset({"_PyRuntime"}),
@@ -27,6 +27,9 @@ LEFT_OUT: Final = "pyfilter_left_out"
 """The shim's function that raises ImportError for a built-in module that is not in the filter."""
 NO_COMPILER: Final = "pyfilter_no_compiler"
 """The shim's function that raises RuntimeError for what needs Python's own compiler."""
+
+TELLING: Final = Telling("pyfilter_missing_name", "pyfilter_missing")
+"""The shim's functions that log what is missing."""
 
 LARGE_BUILTINS: Final = frozenset(
     """

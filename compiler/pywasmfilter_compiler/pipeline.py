@@ -71,6 +71,7 @@ def build(
     max_memory: int = settings.MAX_MEMORY,
     abi: AbiVersion = settings.ABI,
     prune: bool = True,
+    name_missing: bool = False,
     keep_docs: bool = False,
     progress: Callable[[str], None] = lambda _: None,
     on_output: Callable[[str], None] = lambda _: None,
@@ -83,7 +84,8 @@ def build(
     to that of the first file or folder. `include` names modules to keep although no import statement names them.
     `timeout` in seconds bounds the filters' own import. `max_memory` in MiB bounds the memory of each VM, after which
     Python raises MemoryError. `abi` is the version of the ABI that the module declares. `prune` is False for a module
-    with all of the interpreter, reachable or not. `keep_docs` keeps docstrings, and the columns that `co_positions`
+    with all of the interpreter, reachable or not; `name_missing` lets a module that is not whole tell the name of a
+    function that it misses. `keep_docs` keeps docstrings, and the columns that `co_positions`
     tells, of what the filters import. `progress` is called when a step that takes a while begins, `on_output` with
     each line that the filters print at import.
 
@@ -100,7 +102,9 @@ def build(
     exports = sorted([*hosts.callbacks(abi).keys() & taken.report["callbacks"], hosts.marker(abi), *_ALWAYS_EXPORTED])
     memory = _memory(entries, taken.memory_pages, max_memory)
     found = taken.report
-    code = image.code(found["left_out"], compiler=found["compiler"]) if prune else image.whole_code()
+    code = image.whole_code()
+    if prune:
+        code = image.code(found["left_out"], compiler=found["compiler"], name_missing=name_missing)
     called = [Upstream(**described) for described in taken.report["upstreams"]]
     customs = [Custom(upstreams.SECTION, upstreams.encode(called))] if called else []
     segments = taken.segments(unused_data(code))

@@ -39,7 +39,7 @@ from . import componentize, cpython, hosts, snapshot, wasi
 from .component.decode import decode as decode_component
 from .errors import CompilerError
 from .hosts import AbiVersion
-from .linker import Cut, External, LinkPlan, StackGuard, link, prune
+from .linker import Cut, External, LinkPlan, StackGuard, Telling, link, prune
 from .sources import COMPILED, PRECOMPILED, STANDARD_LIBRARY, Archive, Sources
 from .wasm import binary
 
@@ -104,18 +104,26 @@ class RuntimeImage:
     module: wasmtime.Module
     standard_library: Archive
 
-    def code(self, left_out: Iterable[str] = cpython.LARGE_BUILTINS, *, compiler: bool = False) -> bytes:
+    def code(
+        self,
+        left_out: Iterable[str] = cpython.LARGE_BUILTINS,
+        *,
+        compiler: bool = False,
+        name_missing: bool = False,
+    ) -> bytes:
         """What the module of a filter begins with that has not these built-in modules, or not Python's own compiler.
 
-        It is made once and kept. The name of the file has its digest, so that a damaged one is made again.
+        With `name_missing` it tells the name of a function that is missing, if one is called. It is made once and kept.
+        The name of the file has its digest, so that a damaged one is made again.
         """
         cuts = cpython.cuts(left_out, compiler=compiler)
-        kind = hashlib.sha256(repr(sorted(cuts.items())).encode()).hexdigest()[:16]
+        telling = cpython.TELLING._replace(names=name_missing)
+        kind = hashlib.sha256(repr((sorted(cuts.items()), telling)).encode()).hexdigest()[:16]
         for path in self.folder.glob(f"code-{kind}-*.wasm"):
             data = path.read_bytes()
             if path.stem.endswith(hashlib.sha256(data).hexdigest()):
                 return data
-        data = _pruned((self.folder / "image.wasm").read_bytes(), cuts)
+        data = _pruned((self.folder / "image.wasm").read_bytes(), cuts, telling)
         _keep(self.folder / f"code-{kind}-{hashlib.sha256(data).hexdigest()}.wasm", data)
         return data
 
@@ -401,16 +409,15 @@ def link_image(component: bytes, abi: AbiVersion) -> bytes:
 _FOR_BUILDS: Final = ("__stack_pointer", "pyfilter_build", "pyfilter_scrub")
 _ALWAYS_EXPORTED: Final = (
     *("malloc", "free", "memory", *_FOR_BUILDS),
-    *(cpython.LEFT_OUT, cpython.NO_COMPILER),
+    *(cpython.LEFT_OUT, cpython.NO_COMPILER, cpython.TELLING.buffer, cpython.TELLING.report),
 )
 
 
-def _pruned(wasm: bytes, cuts: Mapping[str, Cut]) -> bytes:
-    """An image without what a filter never reaches, and without data and what only builds need."""
+def _pruned(wasm: bytes, cuts: Mapping[str, Cut], telling: Telling) -> bytes:
+    """An image without data, and without what a filter never reaches and what only builds need."""
     module = binary.decode(wasm)
-    pruned = prune(module, {item.name for item in module.exports} - {*_FOR_BUILDS}, cuts)
-    pruned.data = []
-    return binary.encode(pruned)
+    exports = {item.name for item in module.exports} - {*_FOR_BUILDS}
+    return binary.encode(prune(module, exports, cuts, telling))
 
 
 def _keep(path: Path, data: bytes) -> None:

@@ -59,6 +59,7 @@ def _validate(file: Path, table: object) -> dict[str, Any]:
         max_memory: int = Field(default=MAX_MEMORY, ge=1, le=MOST_MEMORY)
         abi: AbiVersion = ABI
         prune: bool = True
+        name_missing: bool = False
         keep_docs: bool = False
 
     try:

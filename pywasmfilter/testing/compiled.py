@@ -155,6 +155,8 @@ def _pieces(data: Cursor) -> Iterator[tuple[int, bytes]]:
     """The data segments, those close to each other as one. An instance is filled fastest with few pieces."""
     start, piece = 0, bytearray()
     for segment in data.vec(sections.data):
+        if segment.offset is None:
+            continue  # it takes no memory
         address = _constant(segment.offset)
         if address - start - len(piece) > _PAGE:
             yield start, bytes(piece)

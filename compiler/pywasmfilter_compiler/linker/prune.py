@@ -5,7 +5,8 @@ What can be called is what the exports lead to, by calls in code and by addresse
 to call a function that refuses, and what only they lead to goes.
 
 Words of memory that could be addresses count, unless no code that ever ran can have known such an address. Indices of
-the table and addresses in memory stay what they are, since memory holds them; a slot whose function goes is empty.
+the table and addresses in memory stay what they are, since memory holds them; a slot whose function goes gets one that
+says its name and traps (`missing`).
 Static data that is not in use any more is not taken out but named, since memory is not the linker's to change.
 """
 
@@ -24,6 +25,7 @@ from ..wasm.module import I32, Code, Custom, Element, Export, FuncType, Kind, Mo
 from ..wasm.names import function_names
 from ..wasm.opcodes import Imm
 from ..wasm.sections import CUSTOM
+from .missing import Telling, tell_missing
 from .references import SECTION, References, Uses
 
 _REFUSES: Final = FuncType((), (I32,))
@@ -36,14 +38,14 @@ class Cut(NamedTuple):
     value: int = 0
 
 
-def prune(module: Module, exports: Collection[str], cut: Mapping[str, Cut]) -> Module:
-    """The module with these exports only, and without the functions that they do not lead to.
+def prune(module: Module, exports: Collection[str], cut: Mapping[str, Cut], telling: Telling) -> Module:
+    """The module with these exports only, and without its data and the functions that they do not lead to.
 
-    `cut` names the functions to cut. The result has no names, cannot be pruned again, and says in a custom section
-    where static data is that nothing uses; see `unused_data`.
+    `cut` names the functions to cut, `telling` those that report a call of what is not there. The result has no names,
+    cannot be pruned again, and says in a custom section where static data is that nothing uses; see `unused_data`.
 
     Raises LinkError for a module that was linked without a layout, or that has a start function; for an export or a
-    function to cut that it does not have, a refusal of another type, and a function to cut that returns no i32.
+    function that it does not have or that has another type, and for a function to cut that returns no i32.
     """
     content = module.custom(SECTION)
     if content is None:
@@ -56,7 +58,7 @@ def prune(module: Module, exports: Collection[str], cut: Mapping[str, Cut]) -> M
     missing = set(exports) - {item.name for item in roots}
     if missing:
         raise LinkError(f"the module does not export {', '.join(sorted(missing))}")
-    return _Pruned(module, roots, cuts, reach).module()
+    return _Pruned(module, roots, cuts, reach, telling).module()
 
 
 _UNUSED: Final = "linker.unused"
@@ -188,12 +190,14 @@ def _table(module: Module) -> Iterator[tuple[int, int]]:
 class _Pruned:
     """Writes the module; what stays is known by now."""
 
-    def __init__(self, module: Module, exports: list[Export], cuts: _Cuts, reach: _Reach) -> None:
+    def __init__(self, module: Module, exports: list[Export], cuts: _Cuts, reach: _Reach, telling: Telling) -> None:
         self.source = module
+        self.telling = telling
         self.exports = exports
         self.cuts = cuts
         self.reach = reach
-        self.kept, objects = reach.kept(item.index for item in exports if item.kind is Kind.FUNC)
+        roots = [item.index for item in exports if item.kind is Kind.FUNC]
+        self.kept, objects = reach.kept([*roots, *telling.functions(module)])
         unused = [u32(address) + u32(size) for address, size in reach.unused(objects)]
         self.unused = Custom(_UNUSED, vec(unused))
         self.numbers = {old: new for new, old in enumerate([*range(reach.imported), *self.kept])}
@@ -201,7 +205,7 @@ class _Pruned:
     def module(self) -> Module:
         """The new module, which shares with the old one what does not change."""
         source, positions = self.source, [index - self.reach.imported for index in self.kept]
-        return Module(
+        module = Module(
             types=source.types,
             imports=source.imports,
             functions=[source.functions[position] for position in positions],
@@ -209,14 +213,40 @@ class _Pruned:
             memories=source.memories,
             globals=source.globals,
             exports=[self._export(item) for item in self.exports],
-            elements=[self._segment(segment) for segment in source.elements],
             code=list(self._code()),
-            data=source.data,
             customs=[self.unused],
         )
+        missing = self._missing()
+        types = source.function_types()
+        buffer, report = (self.numbers[index] for index in self.telling.functions(source))
+        told = tell_missing(module, {what: types[index] for index, what in missing.items()}, buffer, report)
+        stand_ins = {index: told[what] for index, what in missing.items()}
+        module.elements = [self._segment(segment, self.numbers | stand_ins) for segment in source.elements]
+        return module
 
-    def _segment(self, segment: Element) -> Element:
-        numbers = [None if index is None else self.numbers.get(index) for index in segment.functions]
+    def _missing(self) -> dict[int, str]:
+        """The functions that go and were in the table, with what to tell of each. No two types have the same text."""
+        names, types = function_names(self.source), self.source.function_types()
+        missing = {
+            index
+            for segment in self.source.elements
+            for index in segment.functions
+            if index is not None and index not in self.numbers and not segment.declarative
+        }
+        texts = {index: f"of type {self.source.types[types[index]]}" for index in sorted(missing)}
+        if self.telling.names:
+            return {index: f"{self._name(index, names)} {text}" for index, text in texts.items()}
+        return texts
+
+    def _name(self, index: int, names: Mapping[int, str]) -> str:
+        """A wrapper of the stack guard has no name; the last function that it calls has."""
+        if index in names:
+            return names[index]
+        called = [number for stop in self.reach.stops(index) for imm, number in stop.operands if imm is Imm.FUNC]
+        return names.get(called[-1], f"function {index}") if called else f"function {index}"
+
+    def _segment(self, segment: Element, functions: Mapping[int, int]) -> Element:
+        numbers = [None if index is None else functions.get(index) for index in segment.functions]
         if segment.declarative:  # it only says which functions the code makes references to
             numbers = [number for number in numbers if number is not None]
         return replace(segment, functions=numbers)
