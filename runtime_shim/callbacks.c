@@ -79,7 +79,8 @@ static const struct {
 };
 
 static PyObject *names[METHODS];
-static PyObject *paused; /* the attribute in which a context keeps what it has paused */
+/* Attributes: what a context has paused; a context's id, and its plugin; a class (see `begin_stream`). */
+static PyObject *paused, *own_id, *plugin_of, *stream_class;
 
 Running running;
 
@@ -89,7 +90,10 @@ int intern_method_names(void) {
         if (names[i] == NULL) return -1;
     }
     paused = PyUnicode_InternFromString("_abi_paused");
-    return paused == NULL ? -1 : 0;
+    own_id = PyUnicode_InternFromString("context_id");
+    plugin_of = PyUnicode_InternFromString("plugin");
+    stream_class = PyUnicode_InternFromString("_abi_stream_class");
+    return paused == NULL || own_id == NULL || plugin_of == NULL || stream_class == NULL ? -1 : 0;
 }
 
 static int is_action(enum Answer answer) { return answer == HTTP_ACTION || answer == TCP_ACTION; }
@@ -172,10 +176,7 @@ static void remember_pause(enum Method method, PyObject *context) {
 }
 
 static int is_number(PyObject *object) {
-    PyObject *type = PyObject_Type(object);
-    unsigned long flags = PyType_GetFlags(type);
-    Py_DecRef(type);
-    return (flags & Py_TPFLAGS_LONG_SUBCLASS) != 0;
+    return (PyType_GetFlags(object->ob_type) & Py_TPFLAGS_LONG_SUBCLASS) != 0;
 }
 
 /* What a callback has returned, or if that is no number and so perhaps a coroutine, what the dispatcher makes of it. Takes
@@ -270,9 +271,26 @@ static int32_t call_dispatcher(enum Method method, PyObject *function, uint32_t 
 
 uint64_t streams_begun;
 
+/* Make the context of a stream whose plugin has a class for them that leaves their making to the SDK, so that it is known
+ * what there is to do. 0 if there is none, or something fails: then the dispatcher makes it, or says why not. */
+static int begin_stream(uint32_t context_id, uint32_t parent_id) {
+    PyObject *id = identifier(context_id), *key = identifier(parent_id), *context = NULL;
+    PyObject *plugin = key == NULL ? NULL : PyDict_GetItemWithError(bound.contexts, key); /* borrowed */
+    PyObject *class = plugin == NULL ? NULL : PyObject_GetAttr(plugin, stream_class);
+    if (id != NULL && class != NULL && class != Py_None) context = PyType_GenericAlloc(class, 0);
+    int begun = context != NULL && PyObject_SetAttr(context, own_id, id) == 0 &&
+                PyObject_SetAttr(context, plugin_of, plugin) == 0 && PyDict_SetItem(bound.contexts, id, context) == 0;
+    PyErr_Clear();
+    PyObject *owned[] = {id, key, class, context};
+    for (size_t i = 0; i < sizeof owned / sizeof *owned; i++)
+        if (owned[i] != NULL) Py_DecRef(owned[i]);
+    return begun;
+}
+
 void EXPORT(proxy_on_context_create)(uint32_t context_id, uint32_t parent_id) {
     enter();
     streams_begun += parent_id != 0;
+    if (parent_id != 0 && begin_stream(context_id, parent_id)) return;
     call_dispatcher(ON_CONTEXT_CREATE, bound.on_context_create, context_id, identifier(parent_id), 0, 0);
 }
 

@@ -102,9 +102,8 @@ def build(
     exports = sorted([*hosts.callbacks(abi).keys() & taken.report["callbacks"], hosts.marker(abi), *_ALWAYS_EXPORTED])
     memory = _memory(entries, taken.memory_pages, max_memory)
     found = taken.report
-    code = image.whole_code()
-    if prune:
-        code = image.code(found["left_out"], compiler=found["compiler"], name_missing=name_missing)
+    kind = {"compiler": found["compiler"], "name_missing": name_missing}
+    code = image.code(found["left_out"], **kind) if prune else image.whole_code()
     called = [Upstream(**described) for described in taken.report["upstreams"]]
     customs = [Custom(upstreams.SECTION, upstreams.encode(called))] if called else []
     segments = taken.segments(unused_data(code))
