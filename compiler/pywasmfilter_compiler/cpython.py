@@ -35,7 +35,7 @@ LARGE_BUILTINS: Final = frozenset(
     """
     _asyncio _blake2 _codecs_cn _codecs_hk _codecs_iso2022 _codecs_jp _codecs_kr _codecs_tw _csv _decimal _elementtree
     _hmac _json _lsprof _multibytecodec _pickle _sha2 _socket _sqlite3 _struct _symtable _zoneinfo array binascii cmath
-    pyexpat select zlib
+    pyexpat select unicodedata zlib
     """.split()
 )
 """Built-in modules that are worth cutting: of those that nothing initializes before a filter is built, the ones that
@@ -55,12 +55,28 @@ _COMPILER: Final = {
 }
 """The entries of Python's own compiler, and what each returns for an error."""
 
-_NEVER: Final = {"_Py_Finalize": -1, "_PyTokenizer_FindEncodingFilename": 0}
-"""What no filter comes to: the interpreter does not end before its VM does, and there are no source files to show."""
+_NEVER: Final = {"_Py_Finalize": -1, "_PyTokenizer_FindEncodingFilename": 0, "add_ast_annotations": 0}
+"""What no filter comes to: the interpreter does not end before its VM does, there are no source files to show, and the
+types of syntax trees were made while the filter was built."""
+
+_ENTRIES: Final = {
+    "_sre": dict.fromkeys(("sre_search", "sre_ucs1_match", "sre_ucs2_match", "sre_ucs4_match"), -1),
+    "_tokenize": {"tokenizeriter_next": 0},
+}
+"""What there is to cut of built-in modules that were initialized before a filter is built, so that memory may know
+their functions: if a filter has no use for them, it has no object that leads to these."""
+
+BUILTINS: Final = LARGE_BUILTINS | _ENTRIES.keys()
+"""All built-in modules of which something can be cut."""
 
 
 def cuts(left_out: Iterable[str], *, compiler: bool) -> dict[str, Cut]:
     """The functions to cut for a filter that has not these built-in modules, and may have no need for the compiler."""
-    modules = {f"PyInit_{name}": Cut(LEFT_OUT) for name in LARGE_BUILTINS.intersection(left_out)}
+    absent = frozenset(left_out)
+    modules = {f"PyInit_{name}": 0 for name in LARGE_BUILTINS & absent}
+    for name in _ENTRIES.keys() & absent:
+        modules |= _ENTRIES[name]
     entries = _NEVER if compiler else {**_NEVER, **_COMPILER}
-    return modules | {name: Cut(NO_COMPILER, value) for name, value in entries.items()}
+    return {name: Cut(LEFT_OUT, value) for name, value in modules.items()} | {
+        name: Cut(NO_COMPILER, value) for name, value in entries.items()
+    }

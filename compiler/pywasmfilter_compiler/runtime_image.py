@@ -106,7 +106,7 @@ class RuntimeImage:
 
     def code(
         self,
-        left_out: Iterable[str] = cpython.LARGE_BUILTINS,
+        left_out: Iterable[str] = cpython.BUILTINS,
         *,
         compiler: bool = False,
         name_missing: bool = False,

@@ -239,9 +239,10 @@ NOT_FOLLOWED: Final = frozenset(
     doctest ensurepip ftplib getopt getpass gettext glob gzip http idlelib imaplib lzma mailbox multiprocessing
     nturl2path optparse pathlib pdb platform plistlib poplib profile pstats pty pyclbr pydoc pydoc_data readline
     rlcompleter runpy select selectors shutil signal site smtplib socket socketserver sqlite3 ssl subprocess
-    symtable sysconfig tabnanny tarfile tempfile termios test threading tkinter trace tracemalloc tty unittest venv
-    webbrowser winreg wsgiref xmlrpc zipapp zipfile zipimport
+    symtable sysconfig tabnanny tarfile tempfile termios test threading tkinter trace tracemalloc tty unicodedata
+    unittest venv webbrowser winreg wsgiref xmlrpc zipapp zipfile zipimport
     """.split()
 )
-"""What an import inside a function of the standard library does not bring in: it needs an operating system, or is a
-developer's tool. A filter or an installed package that names one of these gets it all the same."""
+"""What an import inside a function of the standard library does not bring in: it needs an operating system, is a
+developer's tool, or is large and hardly ever wanted there (`unicodedata`, for names of characters in a pattern). A
+filter or an installed package that names one of these gets it all the same."""

@@ -63,14 +63,15 @@ def build(request: bytes) -> None:
             import_module(name)
         for name in wanted["include"]:
             _include(name)
+        importer.evaluates |= "ast" in wanted["include"]
         named = _freeze_later_imports(frozenset(wanted["not_followed"]))
         _abi.host.settle(wanted["abi"] == "0.1.0", wanted["max_memory"])  # type: ignore[attr-defined]  # the shim's
         registered = {name: importer.loaded[name].plugins for name in wanted["modules"]}
         report = {
             **registry.describe(),
             "registered": registered,
-            "left_out": _leave_out_builtins(named.union(wanted["include"])),
-            "compiler": importer.evaluates or "ast" in wanted["include"],
+            "left_out": _left_out(named.union(wanted["include"])),
+            "compiler": importer.evaluates,
             "frozen": list(_frozen()),
             "modules": _modules(),
             "compiled": importer.record,
@@ -98,8 +99,10 @@ _IMPORTED_UNSEEN = {
 }
 """Modules that C code, or the search for a codec, imports by name, which no import statement shows."""
 
-_IMPORTED_BY_C = ("copyreg", "unicodedata")
-"""What the interpreter itself imports by name: to copy any object, and for the names of characters."""
+_IMPORTED_BY_C = ("copyreg",)
+"""What the interpreter itself imports by name: to copy any object. Not what it needs for the names of characters, which
+hardly any filter has in a text that it decodes.
+"""
 
 
 def _freeze_later_imports(not_followed: frozenset[str]) -> set[str]:
@@ -127,15 +130,17 @@ def _freeze_later_imports(not_followed: frozenset[str]) -> set[str]:
     return seen
 
 
-def _leave_out_builtins(named: Iterable[str]) -> list[str]:
-    """Let the filter's imports of built-in modules that it has no use for fail. Returns their names.
+def _left_out(named: Iterable[str]) -> list[str]:
+    """The built-in modules that the filter has no use for. Its imports of those that nothing has initialized fail.
 
     A module that is alive is of use, also if it was taken out of `sys.modules`.
     """
     alive = {module.__name__ for module in gc.get_objects() if type(module) is type(sys)}
-    used = _initialized.union(_IMPORTED_BY_C, alive, sys.modules, named).intersection(sys.builtin_module_names)
-    importer.left_out = frozenset(sys.builtin_module_names) - used
-    return sorted(importer.left_out)
+    names = frozenset(sys.builtin_module_names)
+    of_compiler = ("unicodedata",) if importer.evaluates else ()
+    unused = names.difference(_IMPORTED_BY_C, of_compiler, alive, sys.modules, named)
+    importer.left_out = unused - _initialized
+    return sorted(unused)
 
 
 def _freeze(names: Iterable[str]) -> Iterator[tuple[str, importer.Found]]:

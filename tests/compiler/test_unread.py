@@ -1,18 +1,14 @@
 """What is cleared in the memory of a snapshot: it is where `unread` looks for it, and nothing else goes.
 
-The tables are those of one version of CPython and of one C library. If a new componentize-py has others, modules are
-merely larger, and the tests here say so.
+What it looks for is that of one version of CPython. If a new componentize-py has another, modules are merely larger,
+and the tests here say so.
 """
 
 from __future__ import annotations
 
-from itertools import pairwise
-
 import pytest
 from pywasmfilter_compiler import runtime_image, settings, unread
 from pywasmfilter_compiler.wasm.binary import decode
-
-TABLES = [*unread._CJK_TABLES, *unread._ICONV_TABLES]
 
 
 @pytest.fixture(scope="module")
@@ -27,41 +23,24 @@ def image() -> unread.Memory:
     return unread.Memory(memory, 1 << 20, len(memory))
 
 
-def test_all_tables_are_there(image: unread.Memory) -> None:
-    """Each is found, and none overlaps another."""
-    places = sorted((unread.find(image, table) or 0, table.size) for table in TABLES)
-    assert all(address for address, _ in places)
-    assert all(address + size <= after for (address, size), (after, _) in pairwise(places))
+def report(frozen: tuple[tuple[bytes, bytes, int], ...] = ()) -> dict[str, object]:
+    return {"frozen": list(frozen)}
 
 
-def report(*builtins: str, frozen: tuple[tuple[bytes, bytes, int], ...] = ()) -> dict[str, object]:
-    return {"builtins": list(builtins), "frozen": list(frozen)}
-
-
-def cleared(
-    memory: bytes, *builtins: str, keep_docs: bool = False, **frozen: tuple[tuple[bytes, bytes, int], ...]
-) -> bytes:
+def cleared(memory: bytes, *, keep_docs: bool = False, frozen: tuple[tuple[bytes, bytes, int], ...] = ()) -> bytes:
     """A memory without a stack, whose last eight bytes are the heap."""
     copy = unread.Memory(bytearray(memory), 0, len(memory) - 8)
-    unread.clear(copy, report(*builtins, **frozen), keep_docs=keep_docs)
+    unread.clear(copy, report(frozen), keep_docs=keep_docs)
     return bytes(copy.bytes)
 
 
-def changed(image: unread.Memory, *builtins: str, keep_docs: bool = False) -> int:
+def changed(image: unread.Memory, *, keep_docs: bool = False) -> int:
     """How many bytes of the image are cleared."""
     copy = unread.Memory(bytearray(image.bytes), image.stack, image.heap)
     copy.clear(0, copy.stack)
     before = copy.bytes.count(0)
-    unread.clear(copy, report(*builtins), keep_docs=keep_docs)
+    unread.clear(copy, report(), keep_docs=keep_docs)
     return copy.bytes.count(0) - before
-
-
-def test_tables_of_codecs_that_a_filter_may_use_stay(image: unread.Memory) -> None:
-    """Any of the codecs needs the tables; the C library's are never needed."""
-    without = changed(image, keep_docs=True)
-    assert without > 500_000
-    for codec in ("_codecs_cn", "_codecs_iso2022", "_multibytecodec"):
-        assert 90_000 < changed(image, codec, keep_docs=True) < without - 400_000
 
 
 def test_documentation(image: unread.Memory) -> None:
