@@ -31,6 +31,7 @@ DIRECTIONS: dict[str, set[str]] = {
     "module_writer": {"wasm", "errors"},
     "upstreams": {"wasm"},
     "cpython": {"linker"},
+    "contents": {"sources", "wasm"},
     "runtime_image": {
         "componentize",
         "snapshot",
@@ -49,6 +50,7 @@ DIRECTIONS: dict[str, set[str]] = {
         "runtime_image",
         "snapshot",
         "module_writer",
+        "contents",
         "settings",
         "hosts",
         "sources",
@@ -58,7 +60,7 @@ DIRECTIONS: dict[str, set[str]] = {
     },
     # What stands beside them.
     "hosts": {"wasm", "errors"},
-    "module_report": {"hosts", "upstreams", "wasm", "errors"},
+    "module_report": {"contents", "hosts", "upstreams", "wasm", "errors"},
     "recorder": {"hosts", "wasm", "errors"},
     "recording": {"recorder", "module_report", "errors"},
     "settings": {"hosts", "errors"},

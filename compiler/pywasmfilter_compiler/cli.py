@@ -122,6 +122,8 @@ def build(paths: tuple[Path, ...], as_json: bool, **options: Any) -> None:
     click.echo(f"  callbacks  {', '.join(name for name in result.exports if name.startswith('proxy_on_'))}")
     for number, upstream in enumerate(result.upstreams):
         click.echo(f"  {'' if number else 'upstreams':9}  {upstream}")
+    for number, part in enumerate(result.parts):
+        click.echo(f"  {'' if number else 'contents':9}  {part.size:>10,}  {part.name}")
     click.echo(f"  sha256     {result.sha256}")
 
 
@@ -161,11 +163,16 @@ def _progress() -> Iterator[Any]:
 
 @main.command()
 @click.argument("module", type=click.Path(path_type=Path))
+@click.option("--why", "python_module", metavar="NAME", help="Show only which imports brought in this Python module.")
 @_JSON
-def inspect(module: Path, as_json: bool) -> None:
+def inspect(module: Path, python_module: str | None, as_json: bool) -> None:
     """Show what a Proxy-Wasm MODULE holds and which hosts can load it, whoever compiled it."""
-    from .module_report import inspect as inspect_module, render  # noqa: PLC0415
+    from .module_report import inspect as inspect_module, render, render_why, why  # noqa: PLC0415
 
+    if python_module is not None:
+        chain = why(module, python_module)
+        click.echo(json.dumps([asdict(item) for item in chain], indent=2) if as_json else render_why(chain))
+        return
     report = inspect_module(module)
     click.echo(json.dumps(report.to_json(), indent=2) if as_json else render(report))
 

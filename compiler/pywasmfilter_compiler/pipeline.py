@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
-from . import hosts, runtime_image, settings, snapshot, upstreams
+from . import contents, hosts, runtime_image, settings, snapshot, upstreams
 from .entries import Entry, find_entries, import_names
 from .errors import BuildStopped, CompilerError, FilterError, UsageError
 from .hosts import AbiVersion
@@ -41,7 +41,7 @@ class BuildResult:
     """What a build made.
 
     `modules` are the Python modules that the filters brought in, with the origin of each; `upstreams` are the services
-    that the filters call by name, for which the proxy needs clusters.
+    that the filters call by name, for which the proxy needs clusters. `parts` say what the bytes of the module are.
     """
 
     path: Path
@@ -54,6 +54,7 @@ class BuildResult:
     imports: list[str]
     modules: list[tuple[str, str]]
     upstreams: list[Upstream]
+    parts: list[contents.Part]
     seconds: float
 
     def to_json(self) -> dict[str, Any]:
@@ -106,7 +107,9 @@ def build(
     code = image.code(found["left_out"], **kind) if prune else image.whole_code()
     called = [Upstream(**described) for described in taken.report["upstreams"]]
     customs = [Custom(upstreams.SECTION, upstreams.encode(called))] if called else []
-    segments = taken.segments(unused_data(code))
+    segments = list(taken.segments(unused_data(code)))
+    use = contents.Use(taken.report, taken.bytes_of_heap(segments))
+    customs.append(Custom(contents.SECTION, contents.encode(use.contents())))
     module = write_module(code, exports, memory, segments, image.stack_pointer, customs)
     chosen = name or (plugins[0] if len(plugins) == 1 else entries[0].name)
     target = Path(output) if output is not None else Path(f"{_file_name(chosen)}.wasm")
@@ -122,6 +125,7 @@ def build(
         imports=_imports(module),
         modules=taken.report["modules"],
         upstreams=called,
+        parts=use.parts(module),
         seconds=round(time.perf_counter() - start, 3),
     )
 

@@ -72,6 +72,11 @@ class Snapshot:
                 self.memory.clear(start, start + size)
             yield from segments(self.memory.bytes)
 
+    def bytes_of_heap(self, segments: Iterable[tuple[int, bytes]]) -> int:
+        """How much of such segments is on the heap."""
+        heap = self.memory.heap if self.memory else 0
+        return sum(len(content) for address, content in segments if address >= heap)
+
 
 def new_engine() -> wasmtime.Engine:
     """The engine for images. Its settings are part of compiled code, so all uses share them."""

@@ -237,10 +237,10 @@ NOT_FOLLOWED: Final = frozenset(
     __main__ _aix_support _android_support _apple_support _ios_support _osx_support _pydatetime _pydecimal _pyio
     _pylong _pyrepl argparse asyncio bdb bz2 cmd code codeop compression concurrent ctypes curses dbm distutils
     doctest ensurepip ftplib getopt getpass gettext glob gzip http idlelib imaplib lzma mailbox multiprocessing
-    nturl2path optparse pathlib pdb platform plistlib poplib profile pstats pty pyclbr pydoc pydoc_data readline
-    rlcompleter runpy select selectors shutil signal site smtplib socket socketserver sqlite3 ssl subprocess
-    symtable sysconfig tabnanny tarfile tempfile termios test threading tkinter trace tracemalloc tty unicodedata
-    unittest venv webbrowser winreg wsgiref xmlrpc zipapp zipfile zipimport
+    nturl2path optparse pathlib pdb pickle platform plistlib poplib profile pstats pty pyclbr pydoc pydoc_data
+    readline rlcompleter runpy select selectors shutil signal site smtplib socket socketserver sqlite3 ssl
+    subprocess symtable sysconfig tabnanny tarfile tempfile termios test threading tkinter trace tracemalloc tty
+    unicodedata unittest venv webbrowser winreg wsgiref xmlrpc zipapp zipfile zipimport
     """.split()
 )
 """What an import inside a function of the standard library does not bring in: it needs an operating system, is a

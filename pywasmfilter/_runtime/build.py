@@ -13,7 +13,7 @@ import sys
 from importlib import import_module
 
 from .. import _abi, _traceback, registry
-from . import codecs, environment, importer
+from . import codecs, environment, importer, ledger
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,6 +33,10 @@ _initialized: set[str] = set()
 """Built-in modules that came to life while the image was made."""
 
 
+sdk_bytes = 0
+"""What the SDK takes of the image's memory, more or less."""
+
+
 def _drop_foreign_modules() -> None:
     _initialized.update(sys.modules.keys() & set(sys.builtin_module_names))
     for name in sys.modules.keys() - _image_modules:
@@ -49,11 +53,12 @@ def build(request: bytes) -> None:
     The report is sent to the foreign function `pyfilter.report`: a dict with "plugins", "registered" (by each module
     that was to be imported), "callbacks", "upstreams", "left_out" (the built-in modules that the filter has no use
     for), "compiler" (whether it may compile source text), "frozen" (what the interpreter's own modules were made of),
-    "modules" and "compiled", or "error".
+    "modules", what `_account` has, and "compiled", or "error".
     """
     _abi.building = True
     _drop_foreign_modules()
     importer.install()
+    begun = ledger.start()
     report: dict[str, Any]
     try:
         wanted = marshal.loads(request)  # noqa: S302  # it comes from the compiler
@@ -74,6 +79,7 @@ def build(request: bytes) -> None:
             "compiler": importer.evaluates,
             "frozen": list(_frozen()),
             "modules": _modules(),
+            **_account(begun),
             "compiled": importer.record,
         }
     except BaseException as exception:  # noqa: BLE001  # whatever the user's code raises is the build's result
@@ -84,7 +90,8 @@ def build(request: bytes) -> None:
 
 def _include(name: str) -> None:
     """Keep a module that no import statement names, and its packages; raises ImportError if there is none."""
-    for part in importer.imported_names("", (0, name, (), True)):
+    for part in importer.imported_names("", (0, name, (), True, 0)):
+        ledger.causes.setdefault(part, ("", 0))
         if part not in sys.modules and part not in sys.builtin_module_names and importer.find(part) is None:
             raise ModuleNotFoundError(f"--include {name}: no module named {part!r}", name=part)
 
@@ -106,9 +113,10 @@ hardly any filter has in a text that it decodes.
 
 
 def _freeze_later_imports(not_followed: frozenset[str]) -> set[str]:
-    """Keep what import statements name and nothing has imported yet: in functions, behind conditions. And codecs.
+    """Keep what import statements name and may still import. And codecs.
 
-    Returns all names that import statements have.
+    Of a module that has been imported those are the statements in functions; the others have run, or never will.
+    Returns all names that such statements have.
     """
     pending = [*importer.loaded.items(), *importer.frozen.items()]
     pending += _freeze(f"encodings.{codec}" for codec in codecs.COMMON)
@@ -116,18 +124,33 @@ def _freeze_later_imports(not_followed: frozenset[str]) -> set[str]:
     seen: set[str] = set()
     while pending:
         name, module = pending.pop()
-        wanted = {f"encodings.{codec}" for codec in module.codecs}
-        wanted.update(_IMPORTED_UNSEEN.get(name, ()))
-        package = name if module.is_package else name.rpartition(".")[0]
-        unseen = {} if package == "pywasmfilter" else _IMPORTED_UNSEEN  # the SDK itself reads no dates
-        for statement in module.imports:
-            skipped = not_followed if module.is_standard and statement[-1] else frozenset[str]()
-            for imported in importer.imported_names(package, statement):
-                if imported.partition(".")[0] not in skipped:
-                    wanted.update((imported, *unseen.get(imported, ())))
-        pending += _freeze(sorted(wanted - seen))
-        seen |= wanted
+        wanted = dict(_wanted(name, module, not_followed))
+        for imported, line in wanted.items():
+            ledger.causes.setdefault(imported, (name, line))
+        pending += _freeze(sorted(wanted.keys() - seen))
+        seen.update(wanted)
+    ledger.share(importer.frozen, [found.weight for found in importer.frozen.values()])
     return seen
+
+
+def _wanted(name: str, module: importer.Found, not_followed: frozenset[str]) -> Iterator[tuple[str, int]]:
+    """What a module may import later, each with the line of a statement; 0 if there is none."""
+    for codec in module.codecs:
+        yield f"encodings.{codec}", 0
+    for imported in _IMPORTED_UNSEEN.get(name, ()):
+        yield imported, 0
+    package = name if module.is_package else name.rpartition(".")[0]
+    unseen = {} if package == "pywasmfilter" else _IMPORTED_UNSEEN  # the SDK itself reads no dates
+    for statement in module.imports:
+        *_, deferred, line = statement
+        has_run = name in importer.loaded and not deferred
+        skipped = not_followed if module.is_standard and deferred else frozenset[str]()
+        for imported in importer.imported_names(package, statement):
+            if imported.partition(".")[0] not in skipped:
+                if not has_run:
+                    yield imported, line
+                for more in unseen.get(imported, ()):
+                    yield more, line
 
 
 def _left_out(named: Iterable[str]) -> list[str]:
@@ -179,6 +202,23 @@ def _modules() -> list[tuple[str, str]]:
     return sorted((name, found.origin) for name, found in (importer.loaded | importer.frozen).items())
 
 
+def _account(begun: int) -> dict[str, Any]:
+    """What memory is used for: "begun", the bytes in use when the build began, "sdk", those of the SDK among them, and
+    "sizes" of modules; and why modules are there: "causes", "always", the names of those that are in any module, and
+    "builtins", of those among them that are built in.
+    """
+    builtins = frozenset(sys.builtin_module_names) - importer.left_out
+    common = (f"encodings.{codec}" for codec in codecs.COMMON)
+    return {
+        "begun": begun,
+        "sdk": sdk_bytes,
+        "sizes": ledger.sizes,
+        "causes": ledger.causes,
+        "builtins": [name for name in ledger.causes if name in builtins],
+        "always": sorted(_image_modules.union(common, _IMPORTED_BY_C)),
+    }
+
+
 def _error(exception: BaseException) -> dict[str, Any]:
     places = list(_traceback.frame_places(exception))
     if isinstance(exception, SyntaxError) and isinstance(exception.filename, str):
@@ -196,6 +236,7 @@ def _finish() -> None:
     environment.stop_watching()
     importer.loaded.clear()
     importer.record = None
+    ledger.forget()
     for found in importer.frozen.values():
         found.imports, found.codecs = [], frozenset()
     _abi.building = False

@@ -7,6 +7,7 @@ them.
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 
@@ -37,6 +38,32 @@ def _name_origins() -> None:
             module.__file__ = _traceback.origin(path)
             if module.__spec__:
                 module.__spec__.origin = module.__file__
+
+
+def _bytes_of_sdk() -> int:
+    """What the SDK's objects take, and those that only they know of, as far as `sys.getsizeof` tells."""
+    pending: list[object] = [vars(module) for name, module in sys.modules.items() if _is_of_sdk(name)]
+    seen: set[int] = set()
+    size = 0
+    while pending:
+        thing = pending.pop()
+        if id(thing) in seen or isinstance(thing, type(sys)) or not _is_of_sdk(getattr(thing, "__module__", None)):
+            continue
+        seen.add(id(thing))
+        size += sys.getsizeof(thing) + _OF_ALLOCATOR
+        pending += gc.get_referents(thing)
+        if isinstance(thing, type(make.__code__)):
+            pending += (thing.co_consts, thing.co_names, thing.co_linetable, thing.co_qualname)
+    return size
+
+
+_OF_ALLOCATOR = 12
+"""Bytes that a block of memory takes besides its content, on average: sizes are multiples of 16."""
+
+
+def _is_of_sdk(module: object) -> bool:
+    """Whether a module of this name belongs to the SDK, or a thing that says of no module that it is of it."""
+    return not isinstance(module, str) or module.partition(".")[0] == "pywasmfilter"
 
 
 def _stand_in_for_imports() -> None:
@@ -71,4 +98,5 @@ def make() -> None:
     )
     _name_origins()
     build.keep_modules(sys.modules.keys() - {_FIRST})
+    build.sdk_bytes = _bytes_of_sdk()
     _stand_in_for_imports()

@@ -12,7 +12,7 @@ import sys
 from _frozen_importlib import ModuleSpec
 
 from .. import _LAZY, _abi, registry
-from . import codecs, slimming
+from . import codecs, ledger, slimming
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,8 +24,9 @@ if TYPE_CHECKING:
 class Found:
     """A module that can be imported: where it came from and, unless it is a namespace package, its code.
 
-    `imports` and `codecs` say what it may need later; they are there while building only. So is `plugins`: the names
-    that were registered while the module was imported, by itself or by what it imported.
+    `imports` and `codecs` say what it may need later; they are there while building only. So are `plugins`, the names
+    that were registered while the module was imported, by itself or by what it imported, and `weight`, how large it is
+    beside others.
     """
 
     def __init__(self, origin: str, is_package: bool, code: CodeType | None, imports: list[Import]) -> None:
@@ -35,6 +36,7 @@ class Found:
         self.imports = imports
         self.codecs: frozenset[str] = frozenset()
         self.plugins: list[str] = []
+        self.weight = 0
 
     @property
     def is_standard(self) -> bool:
@@ -42,9 +44,9 @@ class Found:
         return self.origin.startswith("lib/python3.")
 
 
-Import = tuple[int, str, tuple[str, ...], bool]
-"""An import statement: level (0 for absolute), module, the names taken from it (empty for `import module`), and whether
-it stands in a function, and so does not run when its module is imported."""
+Import = tuple[int, str, tuple[str, ...], bool, int]
+"""An import statement: level (0 for absolute), module, the names taken from it (empty for `import module`), whether it
+stands in a function, and so does not run when its module is imported, and its line."""
 
 frozen: dict[str, Found] = {}
 """Modules that the finished module can still import."""
@@ -76,6 +78,8 @@ class BuiltinGuard:
         """Nothing, so that the next finder is asked. Raises ModuleNotFoundError for what is left out."""
         if name in left_out:
             raise _not_in_filter(name)
+        if _abi.building:
+            ledger.imported(name)
 
 
 class Importer:
@@ -84,6 +88,8 @@ class Importer:
     @staticmethod
     def find_spec(name: str, _path: object = None, _target: object = None) -> ModuleSpec | None:
         """The spec of a module; None if the build finds none. A finished module raises an error that says more."""
+        if _abi.building:
+            ledger.begin(name)
         found = find(name)
         if found is None:
             if _abi.building:
@@ -112,6 +118,7 @@ class Importer:
             found.code = None
             found.plugins = list(registry.plugins)[before:]
             loaded[name] = found
+            ledger.end(name)
         if name in after_import:
             after_import[name](module)
 
@@ -142,6 +149,7 @@ def find(name: str) -> Found | None:
     if kind == "native":
         raise ImportError(f"{name} is native code ({origin}), which cannot run inside a proxy", name=name)
     found = Found(origin, kind == "package", None, [])
+    found.weight = len(compiled or source or b"")
     if compiled is not None and not keep_docs:
         found.code, found.imports = marshal.loads(compiled)  # noqa: S302  # this interpreter made it, for the image
     elif source is not None:
@@ -154,7 +162,7 @@ def find(name: str) -> Found | None:
             _note_evaluation(tree)
             found.codecs = frozenset(codecs.named_in(found.code))
             if _mentions_json(found.code):
-                found.imports.append((0, "json", (), True))
+                found.imports.append((0, "json", (), True, 0))
     frozen[name] = found
     return found
 
@@ -237,9 +245,9 @@ def _import_statements(tree: Any, is_standard: bool) -> Iterator[Import]:
         kind = type(node).__name__
         if kind == "Import":
             for alias in node.names:
-                yield 0, alias.name, (), deferred
+                yield 0, alias.name, (), deferred, node.lineno
         elif kind == "ImportFrom":
-            yield node.level, node.module or "", tuple(alias.name for alias in node.names), deferred
+            yield node.level, node.module or "", tuple(alias.name for alias in node.names), deferred, node.lineno
         elif kind == "FunctionDef" and is_standard and node.name in _COMMAND_LINE_FUNCTIONS:
             continue
         elif not (kind == "If" and (_is_type_checking(node.test) or _is_main(node.test))):
@@ -261,7 +269,7 @@ def _is_type_checking(test: Any) -> bool:
 
 def imported_names(package: str, statement: Import) -> Iterator[str]:
     """The modules that an import statement may import, parents first. `package` is the importing module's package."""
-    level, module, names, _ = statement
+    level, module, names, *_ = statement
     if level:
         parents = package.split(".")
         base = parents[: len(parents) - level + 1]

@@ -192,7 +192,8 @@ def test_the_report_as_json(folder: Path) -> None:
     assert report["modules"]["filter"] == "filter.py"
     assert 0 < report["seconds"] < 600
     assert report.keys() == {
-        "path", "name", "size", "sha256", "abi", "plugins", "exports", "imports", "modules", "upstreams", "seconds"
+        "path", "name", "size", "sha256", "abi", "plugins", "exports", "imports", "modules", "upstreams", "parts",
+        "seconds",
     }  # fmt: skip
 
 
@@ -380,6 +381,20 @@ def test_inspect(folder: Path) -> None:
 
 
 COMPONENT = b"\0asm\x0d\0\1\0"
+
+
+def test_inspect_why(folder: Path) -> None:
+    """--why shows the imports that brought in a module, and what is not there is an error."""
+    (folder / "filter.py").write_text((folder / "filter.py").read_text() + "\nimport json\n")
+    line = len((folder / "filter.py").read_text().splitlines())
+    succeed("build", "filter.py")
+    assert succeed("inspect", "my-filter.wasm", "--why", "json").stdout.startswith(f"filter.py:{line} → json\n")
+    chain = json.loads(succeed("inspect", "my-filter.wasm", "--why", "json", "--json").stdout)
+    assert [(item["name"], item["importer"], item["line"]) for item in chain] == [
+        ("filter", "", 0),
+        ("json", "filter", line),
+    ]
+    assert "no Python module 'jsn' in it; is it json" in fail("inspect", "my-filter.wasm", "--why", "jsn")
 
 
 @pytest.mark.parametrize(
