@@ -24,6 +24,7 @@ DIRECTIONS: dict[str, set[str]] = {
     # The image and the builds.
     "sources": {"errors"},
     "entries": {"sources", "errors"},
+    "watching": {"runtime_image", "sources"},
     "componentize": {"errors"},
     "wasi": {"component", "errors"},
     "unread": set(),
@@ -45,6 +46,7 @@ DIRECTIONS: dict[str, set[str]] = {
         "errors",
     },
     "pipeline": {
+        "watching",
         "linker",
         "entries",
         "runtime_image",
@@ -68,6 +70,7 @@ DIRECTIONS: dict[str, set[str]] = {
     # The command, and the door of the library.
     "cli": {
         "pipeline",
+        "watching",
         "settings",
         "hosts",
         "module_report",

@@ -38,8 +38,12 @@ class _Group(click.Group):
         try:
             return super().invoke(ctx)
         except CompilerError as error:
-            click.echo(f"{click.style('error:', fg='red', bold=True)} {error}", err=True)
+            _show_error(error)
             ctx.exit(error.exit_code)
+
+
+def _show_error(error: CompilerError) -> None:
+    click.echo(f"{click.style('error:', fg='red', bold=True)} {error}", err=True)
 
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
@@ -107,12 +111,16 @@ _PATHS = click.argument("paths", type=click.Path(path_type=Path), nargs=-1, requ
 @_PRUNE
 @_NAME_MISSING
 @_KEEP_DOCS
+@click.option("--watch", is_flag=True, help="Build again whenever a file that a build reads has changed, until Ctrl-C.")
 @_JSON
-def build(paths: tuple[Path, ...], as_json: bool, **options: Any) -> None:
+def build(paths: tuple[Path, ...], as_json: bool, watch: bool, **options: Any) -> None:
     """Build the filter at PATH into one module, or those at several into one with all their plugins.
 
     PATH is a Python file, a package folder, or a folder with a filter.py.
     """
+    if watch:
+        _watch(paths, options, as_json=as_json)
+        return
     result = _build(paths, options)
     if as_json:
         click.echo(json.dumps(result.to_json(), indent=2))
@@ -125,6 +133,26 @@ def build(paths: tuple[Path, ...], as_json: bool, **options: Any) -> None:
     for number, part in enumerate(result.parts):
         click.echo(f"  {'' if number else 'contents':9}  {part.size:>10,}  {part.name}")
     click.echo(f"  sha256     {result.sha256}")
+
+
+def _watch(paths: tuple[Path, ...], options: dict[str, Any], *, as_json: bool) -> None:
+    """A line per build, or an object. Errors are shown, and end nothing."""
+    from .watching import Watch  # noqa: PLC0415
+
+    watch = Watch(paths)
+    try:
+        while True:
+            watch.begin()
+            try:
+                result = _build(paths, {**options, "watch": watch})
+            except CompilerError as error:
+                _show_error(error)
+            else:
+                line = f"{result.path}  {_megabytes(result.size)}  {result.seconds:.2f} s"
+                click.echo(json.dumps(result.to_json()) if as_json else line)
+            watch.wait()
+    except KeyboardInterrupt:
+        click.echo(err=True)
 
 
 def _build(paths: tuple[Path, ...], options: dict[str, Any]) -> BuildResult:

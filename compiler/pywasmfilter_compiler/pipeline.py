@@ -29,6 +29,7 @@ from .wasm import sections
 from .wasm.binary import raw_sections
 from .wasm.cursor import Cursor
 from .wasm.module import Custom, Limits
+from .watching import Watch
 
 StrPath: TypeAlias = str | os.PathLike[str]
 
@@ -76,6 +77,7 @@ def build(
     keep_docs: bool = False,
     progress: Callable[[str], None] = lambda _: None,
     on_output: Callable[[str], None] = lambda _: None,
+    watch: Watch | None = None,
 ) -> BuildResult:
     """Build the filter at a path, or those at several, into one Proxy-Wasm module with all their plugins.
 
@@ -88,7 +90,7 @@ def build(
     with all of the interpreter, reachable or not; `name_missing` lets a module that is not whole tell the name of a
     function that it misses. `keep_docs` keeps docstrings, and the columns that `co_positions`
     tells, of what the filters import. `progress` is called when a step that takes a while begins, `on_output` with
-    each line that the filters print at import.
+    each line that the filters print at import. `watch` learns what the build reads, and keeps the image for the next.
 
     Raises FilterError, which names the user's file and line, or another CompilerError. No file is written then, and an
     existing one is left as it was.
@@ -97,8 +99,12 @@ def build(
     entries = find_entries([paths] if isinstance(paths, str | os.PathLike) else paths)
     _check_options(timeout, max_memory, abi)
     _check_output(entries, output, name)
-    image = runtime_image.load(progress, abi)
-    taken = _import(entries, image, include, keep_docs, snapshot.Limits(timeout, max_memory), on_output)
+    image = (watch and watch.image(abi)) or runtime_image.load(progress, abi)
+    sources = _sources(entries, image)
+    if watch is not None:
+        watch.take(sources, image)
+    request = snapshot.Request(abi, import_names(entries, sources), include, keep_docs)
+    taken = _import(entries, image, sources, request, snapshot.Limits(timeout, max_memory), on_output)
     plugins = taken.report["plugins"]
     exports = sorted([*hosts.callbacks(abi).keys() & taken.report["callbacks"], hosts.marker(abi), *_ALWAYS_EXPORTED])
     memory = _memory(entries, taken.memory_pages, max_memory)
@@ -130,27 +136,28 @@ def build(
     )
 
 
+def _sources(entries: list[Entry], image: RuntimeImage) -> Sources:
+    sdk = Folder(runtime_image.sdk_folder().parent, SITE_PACKAGES, only="pywasmfilter")
+    folders = list(dict.fromkeys(entry.root for entry in entries))
+    return Sources([sdk, image.standard_library, *installed_roots()], folders, left_out="pywasmfilter.testing")
+
+
 def _import(
     entries: list[Entry],
     image: RuntimeImage,
-    include: Iterable[str],
-    keep_docs: bool,
+    sources: Sources,
+    request: snapshot.Request,
     limits: snapshot.Limits,
     on_output: Callable[[str], None],
 ) -> snapshot.Snapshot:
     """Import the filters in the image. Raises FilterError if that fails, or if one of them registers no plugin."""
-    sdk = Folder(runtime_image.sdk_folder().parent, SITE_PACKAGES, only="pywasmfilter")
-    folders = list(dict.fromkeys(entry.root for entry in entries))
-    sources = Sources([sdk, image.standard_library, *installed_roots()], folders, left_out="pywasmfilter.testing")
-    names = import_names(entries, sources)
-    request = snapshot.Request(image.abi, names, include, keep_docs)
     try:
         taken = snapshot.take(image.engine, image.module, sources, request, limits, on_output)
     except BuildStopped as error:
         raise FilterError(str(error), _reached(entries, sources).path) from error
     if "error" in taken.report:
         raise _filter_error(taken.report["error"], entries, sources)
-    for name, entry in zip(names, entries, strict=True):
+    for name, entry in zip(request.modules, entries, strict=True):
         if not taken.report["registered"][name]:
             advice = 'decorate a class with @http_filter("name") or @plugin("name")'
             raise FilterError(f"registers no plugin: {advice}", entry.path)

@@ -70,6 +70,8 @@ def build(request: bytes) -> None:
             _include(name)
         importer.evaluates |= "ast" in wanted["include"]
         named = _freeze_later_imports(frozenset(wanted["not_followed"]))
+        importer.evaluates |= not _EVALUATING_BUILTINS.isdisjoint(named.difference(sys.modules))
+        importer.evaluates |= any(_evaluates_at_import(found.code) for found in importer.frozen.values())
         _abi.host.settle(wanted["abi"] == "0.1.0", wanted["max_memory"])  # type: ignore[attr-defined]  # the shim's
         registered = {name: importer.loaded[name].plugins for name in wanted["modules"]}
         report = {
@@ -99,8 +101,6 @@ def _include(name: str) -> None:
 _IMPORTED_UNSEEN = {
     "_elementtree": ("pyexpat",),
     "sysconfig": (f"_sysconfigdata_{sys.abiflags}_{sys.platform}_{getattr(sys.implementation, '_multiarch', '')}",),
-    "datetime": ("_strptime",),
-    "time": ("_strptime",),
     "encodings.idna": ("encodings.punycode",),
     "socket": ("encodings.idna",),
 }
@@ -151,6 +151,20 @@ def _wanted(name: str, module: importer.Found, not_followed: frozenset[str]) -> 
                     yield imported, line
                 for more in unseen.get(imported, ()):
                     yield more, line
+
+
+def _evaluates_at_import(code: Any) -> bool:
+    """Whether the code of a module, or of a class in it, names what compiles source text when it runs."""
+    if code is None or code.co_flags & _OF_FUNCTION:
+        return False
+    return not _EVALUATING.isdisjoint(code.co_names) or any(
+        _evaluates_at_import(part) for part in code.co_consts if hasattr(part, "co_names")
+    )
+
+
+_EVALUATING = frozenset(("NamedTuple", "dataclass", "eval", "exec", "namedtuple"))
+_EVALUATING_BUILTINS = frozenset(("_decimal",))  # it makes a namedtuple
+_OF_FUNCTION = 0x1  # CO_OPTIMIZED
 
 
 def _left_out(named: Iterable[str]) -> list[str]:

@@ -161,14 +161,17 @@ def find(name: str) -> Found | None:
         if not found.is_standard:
             _note_evaluation(tree)
             found.codecs = frozenset(codecs.named_in(found.code))
-            if _mentions_json(found.code):
-                found.imports.append((0, "json", (), True, 0))
+            found.imports += [
+                (0, used, (), True, 0) for name, used in _USED_BY_NAME.items() if mentions(found.code, name)
+            ]
     frozen[name] = found
     return found
 
 
 evaluates = False
-"""Whether a filter's own code, or that of an installed package, may compile source text when it runs."""
+"""Whether source text may be compiled at run time: by a filter's own code, that of an installed package, or that of a
+module which is only imported then.
+"""
 
 
 def _note_evaluation(tree: Any) -> None:
@@ -197,18 +200,22 @@ def _names(node: Any) -> tuple[str, ...]:
 _EVALUATING = frozenset(("eval", "exec", "compile", "import ast", "import code", "import codeop", "import symtable"))
 
 
-def _mentions_json(code: CodeType) -> bool:
-    """Whether a module has the name, as in `reply.json()` or `json=…`: then the SDK imports `json` when it runs."""
+_USED_BY_NAME = {"json": "json", "strptime": "_strptime"}
+"""What the SDK or C code imports at run time for a module that has such a name, as in `reply.json()` or `json=…`."""
+
+
+def mentions(code: CodeType, name: str) -> bool:
+    """Whether a module has a name, or a text that is one."""
     pending: list[Any] = [code]
     while pending:
         part = pending.pop()
         if isinstance(part, tuple):
             pending += part
         elif hasattr(part, "co_names"):
-            if "json" in part.co_names:
+            if name in part.co_names:
                 return True
             pending += part.co_consts
-        elif part == "json":
+        elif part == name:
             return True
     return False
 
@@ -237,7 +244,8 @@ def _compile(source: Any, origin: str, flags: int = 0) -> Any:
 def _import_statements(tree: Any, is_standard: bool) -> Iterator[Import]:
     """All import statements of a module, those inside functions too.
 
-    Not those for type checkers, and in the standard library not those of its command-line uses.
+    Not those for type checkers, and in the standard library not those of its command-line uses, and not those in place
+    of what is there in C.
     """
     pending = [(node, False) for node in tree.body]
     while pending:
@@ -251,9 +259,17 @@ def _import_statements(tree: Any, is_standard: bool) -> Iterator[Import]:
         elif kind == "FunctionDef" and is_standard and node.name in _COMMAND_LINE_FUNCTIONS:
             continue
         elif not (kind == "If" and (_is_type_checking(node.test) or _is_main(node.test))):
-            inside = deferred or kind in ("FunctionDef", "AsyncFunctionDef")
-            for field in ("body", "orelse", "handlers", "finalbody", "cases"):
+            inside = deferred or kind in ("FunctionDef", "AsyncFunctionDef", "ExceptHandler")
+            handled = kind == "Try" and is_standard and _is_native(node.body)
+            for field in ("body", "orelse", *(() if handled else ("handlers",)), "finalbody", "cases"):
                 pending += [(child, inside) for child in getattr(node, field, ())]
+
+
+def _is_native(body: list[Any]) -> bool:
+    """Whether statements import only modules that are written in C."""
+    names = [getattr(statement, "module", None) for statement in body]
+    names += [alias.name for statement in body if type(statement).__name__ == "Import" for alias in statement.names]
+    return {name for name in names if name} <= set(sys.builtin_module_names) and any(names)
 
 
 _COMMAND_LINE_FUNCTIONS = ("main", "_main", "test", "_test", "_test_generator")

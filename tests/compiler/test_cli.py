@@ -89,8 +89,10 @@ def test_build_a_file(folder: Path) -> None:
     assert first.startswith("my-filter.wasm  ")
     assert first.endswith(" s")
     digest = hashlib.sha256(Path("my-filter.wasm").read_bytes()).hexdigest()
-    assert [line.split()[0] for line in rest] == ["plugins", "callbacks", "sha256"]
-    assert rest[2].split()[1] == digest
+    assert [line.split()[0] for line in (*rest[:3], rest[-1])] == ["plugins", "callbacks", "contents", "sha256"]
+    assert rest[-1].split()[1] == digest
+    sizes = [int(line.removeprefix("  contents").split()[0].replace(",", "")) for line in rest[2:-1]]
+    assert sum(sizes) == Path("my-filter.wasm").stat().st_size
     assert "proxy_on_response_headers" in rest[1]
 
 
@@ -891,6 +893,20 @@ print("\\n".join(sys.modules), file=sys.stderr)
     loaded = {name.partition(".")[0] for name in done.stderr.split()}
     assert "click" in loaded
     assert loaded & set(FORBIDDEN) == set()
+
+
+def test_inspect_comes_quickly(folder: Path) -> None:
+    """`pyfilter inspect` reads a module without what builds need."""
+    (folder / "empty.wasm").write_bytes(b"\0asm\1\0\0\0")
+    code = """
+import sys
+from pywasmfilter_compiler.cli import main
+main(["inspect", "empty.wasm"], standalone_mode=False)
+print("\\n".join(sys.modules), file=sys.stderr)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "Hosts" in done.stdout
+    assert {name.partition(".")[0] for name in done.stderr.split()} & set(FORBIDDEN) == set()
 
 
 WARM = """
