@@ -176,6 +176,29 @@ def test_build_for_a_version_of_the_abi(folder: Path) -> None:
     assert json.loads(succeed("inspect", "my-filter.wasm", "--json").stdout)["abi"] == "0.2.1"
 
 
+def test_build_a_whole_module(folder: Path) -> None:
+    """--no-prune and the setting keep all of the interpreter; --prune goes before the setting, and is what is done."""
+    whole = json.loads(succeed("build", "filter.py", "--no-prune", "--json").stdout)["size"]
+    (folder / "pyproject.toml").write_text("[tool.pyfilter]\nprune = false\n")
+    assert json.loads(succeed("build", "filter.py", "--json").stdout)["size"] == whole
+    pruned = json.loads(succeed("build", "filter.py", "--prune", "--json").stdout)["size"]
+    (folder / "pyproject.toml").unlink()
+    assert json.loads(succeed("build", "filter.py", "--json").stdout)["size"] == pruned < whole - 3_000_000
+
+
+def test_build_a_module_that_names_what_is_missing(folder: Path) -> None:
+    """--name-missing and the setting put the names of functions that are not there into the module."""
+    name = b"array_array_append"
+    succeed("build", "filter.py")
+    assert name not in (folder / "my-filter.wasm").read_bytes()
+    succeed("build", "filter.py", "--name-missing")
+    told = (folder / "my-filter.wasm").read_bytes()
+    assert name in told
+    (folder / "pyproject.toml").write_text("[tool.pyfilter]\nname_missing = true\n")
+    succeed("build", "filter.py")
+    assert (folder / "my-filter.wasm").read_bytes() == told
+
+
 def test_the_report_as_json(folder: Path) -> None:
     """--json prints one object with these facts about the file, and nothing else."""
     result = succeed("build", "filter.py", "--json")

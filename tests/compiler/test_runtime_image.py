@@ -29,7 +29,7 @@ from pywasmfilter_compiler.sources import COMPILED
 from pywasmfilter_compiler.wasm.binary import decode
 
 ABI: hosts.AbiVersion = "0.2.1"
-FILES = ["image.wasm", "pruned.wasm", "image.cwasm", "stdlib.zip", "index.json"]
+FILES = ["image.wasm", "image.cwasm", "stdlib.zip", "index.json"]
 
 
 class Images:
@@ -43,7 +43,6 @@ class Images:
         progress("making an image")
         wasm = bytes(wasmtime.wat2wasm("(module)"))
         (new / "image.wasm").write_bytes(wasm)
-        (new / "pruned.wasm").write_bytes(wasm)
         self.before()
         (new / "image.cwasm").write_bytes(wasmtime.Module(snapshot.new_engine(), wasm).serialize())
         with zipfile.ZipFile(new / "stdlib.zip", "w") as archive:
@@ -64,7 +63,7 @@ def load() -> list[str]:
     """Load the image; gives what progress there was."""
     steps: list[str] = []
     image = runtime_image.load(steps.append, ABI)
-    assert image.wasm_for([]).startswith(b"\0asm")
+    assert image.whole_code().startswith(b"\0asm")
     assert image.standard_library.has_file("re.py")
     return steps
 
@@ -372,7 +371,7 @@ def key() -> str:
         "compiler/linker/prune.py",
         "compiler/componentize.py",
         "compiler/hosts.py",
-        "compiler/parts.py",
+        "compiler/cpython.py",
         "compiler/runtime_image.py",
         "compiler/snapshot.py",
         "compiler/sources.py",
@@ -633,8 +632,7 @@ def real_image(real_images: list[dict[str, Any]]) -> Path:
 
 def test_the_image_is_a_valid_module(real_image: Path) -> None:
     """Wasmtime accepts what the linker made of componentize-py's component, and compiles it as builds do."""
-    for name in ("image.wasm", "pruned.wasm"):
-        wasmtime.Module.validate(snapshot.new_engine(), (real_image / name).read_bytes())
+    wasmtime.Module.validate(snapshot.new_engine(), (real_image / "image.wasm").read_bytes())
     wasmtime.Module.deserialize_file(snapshot.new_engine(), str(real_image / "image.cwasm"))
 
 

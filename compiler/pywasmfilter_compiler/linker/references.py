@@ -220,10 +220,9 @@ class _Survey:
             skipped.append((self.constants.of_global(low).value, self.constants.of_global(high).value))
         values: set[int] = set()
         position = 0
-        for start, end in sorted(skipped):
+        for start, end in [*sorted(skipped), (len(self.memory), 0)]:
             values.update(self._unknown(words, position, start))
             position = end
-        values.update(words[position // 4 :])
         return Uses(
             slots=frozenset(values.intersection(self._table())),
             objects=frozenset(self._object(value) for value in values if self._may_be_address(value)),
