@@ -46,10 +46,9 @@ class Filter:
 
     def call(self, way: str) -> str:
         """What a function gives, or its exception, in a VM that is well before and after."""
-        for expected in (200, 200):
-            stream = self._host.request(headers={"x-way": way})
-            assert stream.status == expected, self._host.log
-        return stream.text
+        answers = [self._host.request(headers={"x-way": way}) for _ in range(2)]
+        assert [stream.status for stream in answers] == [200, 200], self._host.log
+        return answers[-1].text
 
 
 # Ways to the compiler
