@@ -259,7 +259,7 @@ def _import_statements(tree: Any, is_standard: bool) -> Iterator[Import]:
         elif kind == "FunctionDef" and is_standard and node.name in _COMMAND_LINE_FUNCTIONS:
             continue
         elif not (kind == "If" and (_is_type_checking(node.test) or _is_main(node.test))):
-            inside = deferred or kind in ("FunctionDef", "AsyncFunctionDef", "ExceptHandler")
+            inside = deferred or kind in _LATER or (kind == "ExceptHandler" and is_standard)
             handled = kind == "Try" and is_standard and _is_native(node.body)
             for field in ("body", "orelse", *(() if handled else ("handlers",)), "finalbody", "cases"):
                 pending += [(child, inside) for child in getattr(node, field, ())]
@@ -272,6 +272,7 @@ def _is_native(body: list[Any]) -> bool:
     return {name for name in names if name} <= set(sys.builtin_module_names) and any(names)
 
 
+_LATER = ("FunctionDef", "AsyncFunctionDef")
 _COMMAND_LINE_FUNCTIONS = ("main", "_main", "test", "_test", "_test_generator")
 
 
