@@ -6,10 +6,11 @@ The calls are made at once; awaiting them gives the reply. Under them are those 
 from __future__ import annotations
 
 from . import _abi, callouts
-from ._serialization import as_text, decode_pairs, decode_texts, encode_pairs
+from ._serialization import decode_pairs
 from ._tasks import Future
 from .callouts import GrpcReply, GrpcStream
 from .exceptions import CallFailed, GrpcError, InternalFailure, MisuseError
+from .headers import as_text
 from .types import BufferType, MapType
 
 TYPE_CHECKING = False
@@ -39,7 +40,7 @@ class Headers:
 
     def items(self) -> list[tuple[str, str]]:
         """All names and values in order, repeated names included."""
-        return decode_texts(self._data)
+        return [(as_text(name), as_text(value)) for name, value in self.raw_items()]
 
     if TYPE_CHECKING:
 
@@ -151,18 +152,16 @@ def http_call(
     if json is not None:
         body = as_json(json)
         pairs.append(("content-type", "application/json"))
-    if headers:
-        pairs += headers.items() if hasattr(headers, "items") else headers
+    pairs += headers.items() if hasattr(headers, "items") else headers
     call = HttpCall()
-    callout = callouts.of_plugin("proxy_http_call", call.arrived)
+    time_out = milliseconds(timeout)
     try:
-        callouts.send_http_call(callout, cluster, encode_pairs(pairs), body, _NO_PAIRS, milliseconds(timeout))
+        token = callouts.dispatch_http_call(cluster, pairs, call.arrived, body=body, timeout_milliseconds=time_out)
     except InternalFailure:
         call.set_exception(CallFailed(f"the call failed at once: has cluster {cluster!r} a host, and one that is up?"))
+    else:
+        callouts.give_to_plugin(token)
     return call
-
-
-_NO_PAIRS = encode_pairs(())
 
 
 def from_json(data: bytes) -> Any:
@@ -184,12 +183,10 @@ def as_json(value: object) -> str:
 
 def milliseconds(seconds: float) -> int:
     """A timeout as the ABI counts it, at least one millisecond. Raises ValueError for what is none."""
-    if not 0 < seconds <= _MOST_SECONDS:
-        raise ValueError(f"a timeout is more than 0 and at most {_MOST_SECONDS} seconds, not {seconds!r}")
-    return round(seconds * 1000) or 1
-
-
-_MOST_SECONDS = callouts.MOST_MILLISECONDS // 1000
+    most = callouts.MOST_MILLISECONDS // 1000
+    if not 0 < seconds <= most:
+        raise ValueError(f"a timeout is more than 0 and at most {most} seconds, not {seconds!r}")
+    return max(1, round(seconds * 1000))
 
 
 # gRPC
@@ -215,8 +212,7 @@ def grpc_call(
         initial_metadata=initial_metadata,
         timeout_milliseconds=milliseconds(timeout),
     )
-    callout = callouts.pending[token]
-    callout.context = getattr(callout.context, "plugin", callout.context)  # as of HTTP calls
+    callouts.give_to_plugin(token)
     call.on_abandoned = _Cancel(token)
     return call
 
