@@ -2,9 +2,9 @@
 
     python benchmarks/cost_of_tests.py [--rounds N]
 
-The filter is `three_headers`, in Python and with the Go SDK, each as the language's own code and as a compiled module,
-each in the emulated host of its SDK: `pywasmfilter.testing` here, `proxytest` there. Both keep nothing from one test
-to the next but what they keep by themselves. Without Go, its rows are missing.
+The filter is that of `compare/filters/headers`, in Python and with the Go SDK, each as the language's own code and as
+a compiled module, each in the emulated host of its SDK: `pywasmfilter.testing` here, `proxytest` there. Both keep
+nothing from one test to the next but what they keep by themselves. Without Go, its rows are missing.
 """
 # ruff: noqa: T201  # a script of its own, which prints its results
 
@@ -21,7 +21,7 @@ from pathlib import Path
 
 from pywasmfilter.testing import BODIES, Body, Host
 
-HERE = Path(__file__).parent
+FILTERS = Path(__file__).parent / "compare" / "filters"
 
 
 def main() -> None:
@@ -45,7 +45,7 @@ def ours(body: Body, rounds: int) -> float:
 
 def run(body: Body) -> None:
     """One test."""
-    with Host(HERE / "three_headers.py", body=body) as host:
+    with Host(FILTERS / "headers" / "filter.py", body=body) as host:
         if host.request("GET", "/a").headers["x-bench"] != "yes":
             raise AssertionError("the filter does not what it should")
 
@@ -57,7 +57,9 @@ def of_go(rounds: int) -> dict[str, float]:
         return {}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name) / "go"
-        shutil.copytree(HERE / "go_three_headers", folder)
+        shutil.copytree(FILTERS / "headers" / "go", folder)
+        for file in ("go.mod", "go.sum"):
+            shutil.copy(FILTERS / file, folder)
         wasm = {**os.environ, "GOOS": "wasip1", "GOARCH": "wasm"}
         command(go, "build", "-buildmode=c-shared", "-o", "main.wasm", ".", folder=folder, environment=wasm)
         output = command(go, "test", "-bench=.", f"-benchtime={rounds}x", folder=folder, environment=dict(os.environ))

@@ -233,7 +233,7 @@ class Reference:
                 cls = self.meaning(call.function)
                 assert isinstance(cls, griffe.Class), name  # noqa: S101  # what makes an object
                 group = groups.setdefault(title, BoundMethods(title, cls.name))
-                method = cls.members[str(value.values[1])]
+                method = self.members(cls)[str(value.values[1])]
                 assert isinstance(method, griffe.Function), name  # noqa: S101  # what can be called
                 group.functions[name] = method
         return list(groups.values())

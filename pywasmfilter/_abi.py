@@ -8,7 +8,7 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Protocol
+    from typing import Any, Protocol
 
     class Host(Protocol):
         """One method per host function of the ABI, without `proxy_`. The shim's signature file.
@@ -96,10 +96,12 @@ class _NoHost:
 
 
 host: Host
+shim: Any = None
+"""The compiled shim itself, which has some of the SDK in C as well; None under a plain Python."""
 try:
     from . import _shim  # compiled into the module only
 
-    host = _shim
+    host = shim = _shim
 except ImportError:
     host = _NoHost()  # type: ignore[assignment]  # answers every name with an error
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from . import _abi
 from ._serialization import decode_pairs
-from ._state import contexts
+from ._state import find_context
 from ._tasks import Future
 from ._timers import timers_of
 from .buffers import EVERYTHING
@@ -181,7 +181,7 @@ class NextChunk(Reader):
 
 def task_of(stream_type: StreamType) -> CallbackTask:
     """The coroutine that has the message of the effective context. Raises MisuseError if there is none."""
-    context = contexts.get(_abi.host.get_effective_context())
+    context = find_context(_abi.host.get_effective_context())
     task: CallbackTask | None = (getattr(context, "_abi_waiting", None) or {}).get(stream_type)
     if task is None:
         direction = "response" if stream_type == StreamType.HTTP_RESPONSE else "request"
@@ -201,7 +201,7 @@ def change_body(stream_type: StreamType, start: int, size: int, data: str | byte
             "there is no body here that could be changed: it is not held back by this callback, or the message has "
             "none, and a proxy adds none"
         ) from None
-    context = contexts.get(_abi.host.get_effective_context())
+    context = find_context(_abi.host.get_effective_context())
     task: CallbackTask | None = (getattr(context, "_abi_waiting", None) or {}).get(stream_type)
     if task is None or task.size is None:
         return

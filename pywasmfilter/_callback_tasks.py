@@ -11,7 +11,7 @@ What it means to wait for a body is in `_bodies`.
 from __future__ import annotations
 
 from . import _abi, _errors
-from ._state import contexts
+from ._state import contexts, find_context
 from ._tasks import Task
 from ._timers import timers_of
 from .exceptions import CancelledError, HostcallError, MisuseError
@@ -19,7 +19,7 @@ from .types import Action, LogLevel, StreamType
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Iterable
+    from collections.abc import Callable, Coroutine
     from typing import Any
 
     from ._bodies import Reader
@@ -51,9 +51,9 @@ def on_coroutine(context: Any, method: str, coroutine: Coroutine[Any, Any, Any],
 
     `last_argument` is the callback's, which for headers and bodies is whether the message ends with them.
     """
-    if not hasattr(coroutine, "send") or not hasattr(coroutine, "throw"):
+    if not hasattr(coroutine, "send"):
         return coroutine  # the shim refuses it
-    context = contexts.get(context.context_id, context)
+    context = find_context(context.context_id, context)
     if method in _STREAMS:
         return CallbackTask(context, method, coroutine, bool(last_argument)).begin()
     return _run_beside(context, method, coroutine)
@@ -105,8 +105,8 @@ class CallbackTask(Task["int | None"]):
     """A callback of a stream that is a coroutine, and what it holds back."""
 
     __slots__ = (
-        *("_answering", "_arrived", "_ended_before", "_ends", "_headers_gone", "_holding", "_method", "_reader"),
-        *("_replaces", "seen", "size", "stream_type"),
+        *("_answering", "_arrived", "_ended_before", "_ends", "_headers_gone", "_holding", "_reader", "_replaces"),
+        *("seen", "size", "stream_type"),
     )
 
     def __init__(
@@ -115,21 +115,20 @@ class CallbackTask(Task["int | None"]):
         method: str,
         coroutine: Coroutine[Any, Any, int | None],
         ends: bool,
-        arrived: Iterable[tuple[str, tuple[Any, ...]]] = (),
+        arrived: list[tuple[str, tuple[Any, ...]]] | None = None,
     ) -> None:
         super().__init__(context, coroutine, method)
         self._heard = 1
         self.stream_type = _STREAMS[method]
-        self._method = method
-        self._arrived = list(arrived)
+        self._arrived = arrived or []
         """Callbacks with what has arrived since, and the coroutine has not asked for: their names and arguments."""
         self._ends = ends or method.endswith("_trailers") or bool(self._arrived)
         """Whether all of the message has arrived."""
-        self.size: int | None = 0 if method.endswith("_headers") else None
+        self._headers_gone = not method.endswith("_headers")
+        self.size: int | None = None if self._headers_gone else 0
         """How many bytes of the body the proxy holds; None if it has to be asked."""
         self.seen = 0
         """How many of these the coroutine has been given as chunks."""
-        self._headers_gone = not method.endswith("_headers")
         self._reader: Reader | None = None
         self._answering = False
         """Whether a callback runs whose answer says how the message goes on."""
@@ -180,11 +179,13 @@ class CallbackTask(Task["int | None"]):
         self.context._abi_waiting.pop(self.stream_type, None)
         if self._replaces:
             self._replaces = False
-            for name in filter(None, _FOLLOWING[self.stream_type]):
-                delattr(self.context, name)
+            data, trailers = _FOLLOWING[self.stream_type]
+            delattr(self.context, data)
+            if trailers:
+                delattr(self.context, trailers)
 
     def _refuses_to_wait(self) -> BaseException | None:
-        if self.stream_type == StreamType.UPSTREAM:
+        if self.stream_type is StreamType.UPSTREAM:
             return MisuseError("on_upstream_data cannot wait: proxies have no way to let it go on later")
         return None
 
@@ -212,13 +213,13 @@ class CallbackTask(Task["int | None"]):
 
     # The end
 
-    def _end(self, heard: bool) -> None:
-        super()._end(heard)
+    def _finish_with(self, result: Any, failure: BaseException | None) -> None:
+        super()._finish_with(result, failure)
         if self._replaces and not self._answering:
             if self.context._abi_over:
                 self._give_place()
                 if self._exception is not None and not isinstance(self._exception, CancelledError):
-                    _errors.report(self.context, self._method, self._exception)
+                    _errors.report(self.context, self.place, self._exception)
                 return
             try:
                 if self._close() == Action.CONTINUE:
@@ -230,16 +231,17 @@ class CallbackTask(Task["int | None"]):
     def _let_go(self) -> None:
         if self._holding:
             self._holding = False
-            if self.has_headers and not self.context.plugin.holds_headers:
+            if not self._headers_gone and not self.context.plugin.holds_headers:
                 self.context._abi_resumed |= 1 << self.stream_type
             _resume(self.context, self.stream_type)
         self._has_left()
 
     def _watch_for_trailers(self) -> None:
         """See `_after_resumed_headers`."""
+        if self._ends or not self.context._abi_resumed & 1 << self.stream_type:
+            return
         name = _FOLLOWING[self.stream_type][1]
-        watches = self.context._abi_resumed & 1 << self.stream_type and not self._ends
-        if watches and name not in vars(self.context):
+        if name not in vars(self.context):
             setattr(self.context, name, _WATCHES[self.stream_type])
 
     def was_let_go(self) -> None:
@@ -273,7 +275,7 @@ class CallbackTask(Task["int | None"]):
                 return _checked(self.result())
         except TypeError as wrong:
             error = wrong.with_traceback(None)  # it has no place in the user's code
-        return _failed(self.context, self.stream_type, self._method, error)
+        return _failed(self.context, self.stream_type, self.place, error)
 
     # Bodies
 

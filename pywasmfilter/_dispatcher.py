@@ -35,7 +35,7 @@ class _VM:
 def on_context_create(context_id: int, parent_id: int) -> None:
     """proxy_on_context_create: a plugin (no parent) or a stream begins.
 
-    Every request passes here, so a stream takes the shortest way: one look-up, and one call of the user's code.
+    A stream that needs nothing but an object of the plugin's class is made by the shim (`_leaves_making_to_us`).
     """
     plugin = contexts.get(parent_id)
     if plugin is None:
@@ -193,7 +193,7 @@ def _first_stream(plugin: PluginContext, context_id: int) -> object:
     cls = type(plugin)
     makes_http = cls.new_http_context is not PluginContext.new_http_context
     makes_tcp = cls.new_tcp_context is not PluginContext.new_tcp_context
-    factory: Callable[[int], object]
+    factory: Any
     if not makes_tcp and plugin.tcp_context is None:
         factory = plugin.new_http_context if makes_http else plugin.http_context or plugin.new_http_context
     elif not makes_http and plugin.http_context is None:
@@ -204,7 +204,21 @@ def _first_stream(plugin: PluginContext, context_id: int) -> object:
             return _UndecidedStream(plugin, stream_id)
 
     plugin._abi_new_stream = factory
-    return factory(context_id)
+    context = factory(context_id)
+    if isinstance(factory, type) and _leaves_making_to_us(factory):
+        _check_stream(context, (HttpContext, TcpContext))
+        plugin._abi_stream_class = factory
+    return context
+
+
+def _leaves_making_to_us(cls: Any) -> bool:
+    """Whether a class of contexts changes nothing of how they come into being."""
+    return (
+        cls.__init__ in (HttpContext.__init__, TcpContext.__init__)
+        and cls.__new__ is object.__new__
+        and cls.__setattr__ is object.__setattr__
+        and type(cls).__call__ is type.__call__
+    )
 
 
 def _select_plugin() -> tuple[str, type[PluginContext] | None]:

@@ -9,7 +9,7 @@ import time
 
 from . import _abi, _traceback
 from ._serialization import encode_pairs
-from ._state import contexts
+from ._state import contexts, find_context
 from .exceptions import BodyTooLarge
 from .metrics import Counter
 from .types import Action, LogLevel, StreamType
@@ -89,7 +89,7 @@ def _keep_reserve() -> None:
 
 def report_here(callback: str, exception: BaseException) -> None:
     """Report what belongs to no callback that is known; it goes to the plugin of the effective context."""
-    context = contexts.get(_abi.host.get_effective_context())
+    context = find_context(_abi.host.get_effective_context())
     if context is None:
         context = next((plugin for plugin in contexts.values() if hasattr(plugin, "_abi_reports")), None)
     report(context, callback, exception)

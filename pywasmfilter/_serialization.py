@@ -1,21 +1,36 @@
 """How the ABI puts lists of pairs into bytes (header maps, and properties that are maps or lists).
 
 u32 n · n × (u32 key size, u32 value size) · n × (key, NUL, value, NUL), all little-endian; a list has empty values
+
+In a module the shim does what is plain. It gives None for all else, right or wrong, which is then done here.
 """
 
 from __future__ import annotations
 
+from . import _abi
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
 # What proxies accept; beyond it they take the map for an empty one, and so clear it.
 MOST_PAIRS = 1024
 MOST_BYTES = 1 << 20
 
 
+def _not_here(_: object) -> None:
+    """Under a plain Python all is done here."""
+
+
+_encode_plain: Callable[[object], bytes | None] = getattr(_abi.shim, "encode_pairs", _not_here)
+_decode_plain: Callable[[bytes], list[tuple[bytes, bytes]] | None] = getattr(_abi.shim, "decode_pairs", _not_here)
+_decode_plain_texts: Callable[[bytes], list[tuple[str, str]] | None] = getattr(_abi.shim, "decode_texts", _not_here)
+
+
 def encode_pairs(pairs: Iterable[tuple[str | bytes, str | bytes]]) -> bytes:
     """Serialize pairs. Raises ValueError for what a proxy would refuse or misread."""
+    if (encoded := _encode_plain(pairs)) is not None:
+        return encoded
     if isinstance(pairs, dict | str | bytes):
         raise TypeError(
             f"header pairs are (name, value) tuples, not a {type(pairs).__name__}; of a dict, pass .items()"
@@ -47,6 +62,8 @@ def _encode(text: str | bytes) -> bytes:
 
 def decode_pairs(data: bytes) -> list[tuple[bytes, bytes]]:
     """Read serialized pairs as bytes. An empty map may be no bytes at all. Raises ValueError for what are no pairs."""
+    if (decoded := _decode_plain(data)) is not None:
+        return decoded
     if not data:
         return []
     number = int.from_bytes
@@ -63,6 +80,18 @@ def decode_pairs(data: bytes) -> list[tuple[bytes, bytes]]:
     if position != len(data):
         raise ValueError(f"these {len(data)} bytes are no serialized pairs")
     return pairs
+
+
+def decode_texts(data: bytes) -> list[tuple[str, str]]:
+    """The same as text; any bytes come through unchanged."""
+    if (decoded := _decode_plain_texts(data)) is not None:
+        return decoded
+    return [(as_text(key), as_text(value)) for key, value in decode_pairs(data)]
+
+
+def as_text(data: bytes) -> str:
+    """Bytes of a header as text; any bytes come through unchanged."""
+    return data.decode("utf-8", "surrogateescape")
 
 
 def decode_list(data: bytes) -> list[bytes]:

@@ -18,10 +18,13 @@ The shim reads it, and deletes from it in proxy_on_delete. It refuses a stream o
 context could not be created.
 """
 
+find_context = contexts.get
+"""The context with an id; None if there is none. Imported by this name, it is called without making a method first."""
+
 
 def is_alive(context: Any) -> bool:
     """Whether the proxy still knows a context: ids are used again."""
-    return contexts.get(context.context_id) is context
+    return find_context(context.context_id) is context
 
 
 class EffectiveContext:
@@ -40,3 +43,7 @@ class EffectiveContext:
     def __exit__(self, *_: object) -> None:
         if self.previous != self.context_id:
             _abi.host.set_effective_context(self.previous)
+
+
+if _abi.shim is not None:
+    EffectiveContext = _abi.shim.EffectiveContext  # type: ignore[misc]  # the same in C

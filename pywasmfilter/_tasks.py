@@ -49,7 +49,7 @@ class Future(Generic[R]):
         """Whether there is a result, or an exception in its place."""
         self.on_abandoned: Callable[[], object] | None = None
         """What to do when nobody waits for it any more because those who did were cancelled."""
-        self._waiting: list[Callable[[], object]] = []
+        self._waiting: tuple[Callable[[], object], ...] = ()
         self._exception: BaseException | None = None
         self._traceback: TracebackType | None = None
 
@@ -69,7 +69,7 @@ class Future(Generic[R]):
     def _finish(self) -> None:
         self.done = True
         self.on_abandoned = None
-        waiting, self._waiting = self._waiting, []
+        waiting, self._waiting = self._waiting, ()
         for go_on in waiting:
             try:
                 go_on()
@@ -89,12 +89,12 @@ class Future(Generic[R]):
         if self.done:
             function()
         else:
-            self._waiting.append(function)
+            self._waiting = (*self._waiting, function)
 
     def do_not_call(self, function: Callable[[], object]) -> None:
         """Take back `when_done`."""
         if function in self._waiting:
-            self._waiting.remove(function)
+            self._waiting = tuple([other for other in self._waiting if other != function])
             if not self._waiting and self.on_abandoned is not None:
                 abandoned, self.on_abandoned = self.on_abandoned, None
                 abandoned()
@@ -276,13 +276,19 @@ class Task(Future[R]):
             del failure  # its traceback leads to this frame
 
     def _finish_with(self, result: Any, failure: BaseException | None) -> None:
+        """The coroutine has ended: let go of it, and let no exception go unheard."""
         self._coroutine = None
         heard = self._heard > 0
         if failure is None:
             self.set_result(result)
         else:
             self._fail(failure)
-        self._end(heard)
+        tasks = self.context._abi_tasks
+        if tasks is not None:
+            tasks.pop(self, None)
+        if self._exception is not None and not heard and not isinstance(self._exception, CancelledError):
+            _errors.report(self.context, self.place, self._exception)
+            self._exception.__traceback__ = self._traceback = None  # it holds all that the frames have
 
     def _wait_for(self, awaited: object) -> BaseException | None:
         """Wait for what a coroutine awaits. Gives what to throw into it instead."""
@@ -305,15 +311,6 @@ class Task(Future[R]):
         if _misses_loop(error) or (type(error) is AttributeError and error.name == "create_future"):
             error.add_note(f"A filter has no event loop of asyncio: {ADVICE}")
         self.set_exception(error)
-
-    def _end(self, heard: bool) -> None:
-        """The coroutine has ended: let go of it, and let no exception go unheard."""
-        tasks = self.context._abi_tasks
-        if tasks is not None:
-            tasks.pop(self, None)
-        if self._exception is not None and not heard and not isinstance(self._exception, CancelledError):
-            _errors.report(self.context, self.place, self._exception)
-            self._exception.__traceback__ = self._traceback = None  # it holds all that the frames have
 
 
 _PATIENCE = 8

@@ -10,10 +10,9 @@ from __future__ import annotations
 from . import _abi
 from ._errors import is_plain
 from ._protobuf import field, fields
-from ._serialization import decode_pairs, encode_pairs
-from ._state import EffectiveContext, contexts
+from ._serialization import decode_texts, encode_pairs
+from ._state import EffectiveContext, find_context
 from .exceptions import HostcallError, MisuseError
-from .headers import as_text
 from .types import BufferType, MapType
 
 TYPE_CHECKING = False
@@ -69,19 +68,17 @@ def dispatch_http_call(
     or a missing header, InternalFailure if the call failed at once (no callback comes then).
     """
     callout = _callout("proxy_http_call", callback)
-    token = _abi.host.http_call(
-        cluster, encode_pairs(headers), body, encode_pairs(trailers), _timeout(timeout_milliseconds)
-    )
+    milliseconds = _timeout(timeout_milliseconds)
+    return send_http_call(callout, cluster, encode_pairs(headers), body, encode_pairs(trailers), milliseconds)
+
+
+def send_http_call(
+    callout: Callout, cluster: Text, headers: bytes, body: Text, trailers: bytes, milliseconds: int
+) -> int:
+    """The same, of pairs that are serialized, for a reply that is waited for already."""
+    token = _abi.host.http_call(cluster, headers, body, trailers, milliseconds)
     pending[token] = callout
     return token
-
-
-def give_to_plugin(token: int) -> None:
-    """Let a call be its plugin's, so that its reply comes whatever becomes of the stream that made it: others may await
-    it too.
-    """
-    callout = pending[token]
-    callout.context = getattr(callout.context, "plugin", callout.context)
 
 
 def on_http_call_response(token: int, num_headers: int, body_size: int, num_trailers: int) -> None:
@@ -244,7 +241,7 @@ def _guarded(token: int, call: Callable[..., None], *arguments: object) -> None:
     finally:
         late, callout.late = callout.late, outer
     context: Any = callout.context
-    if late and contexts.get(context.context_id) is callout.context:
+    if late and find_context(context.context_id) is callout.context:
         with EffectiveContext(context.context_id):
             for name, metadata in late:
                 getattr(callout.handler, name)(metadata)
@@ -323,11 +320,24 @@ def _callout(function: str, handler: Callable[..., object]) -> Callout:
             f"the callback of {function} is a plain function, and nobody would run {handler!r}; "
             "coroutines await http_call, grpc_call and grpc_stream instead"
         )
+    return Callout(calling_context(function), handler)
+
+
+def calling_context(function: str) -> Any:
+    """The effective context, which is to make a call. Raises MisuseError for one that is being created."""
     context_id = _abi.host.get_effective_context()
-    context = contexts.get(context_id)
+    context = find_context(context_id)
     if context is None and context_id:
         raise MisuseError(f"{function} is allowed in callbacks, not while a context is being created")
-    return Callout(context, handler)
+    return context
+
+
+def of_plugin(function: str, handler: Any) -> Callout:
+    """What to keep of a call that is its plugin's: its reply comes whatever becomes of the stream that makes it, since
+    others may await it too.
+    """
+    context = calling_context(function)
+    return Callout(getattr(context, "plugin", context), handler)
 
 
 def _arrived(callout: Callout | None) -> Callout | None:
@@ -336,7 +346,7 @@ def _arrived(callout: Callout | None) -> Callout | None:
     if callout is None:
         return None
     context: Any = callout.context
-    if contexts.get(context.context_id) is not callout.context:
+    if find_context(context.context_id) is not callout.context:
         if isinstance(callout.handler, GrpcStream):
             cancel_all([callout.handler])
         return None
@@ -400,7 +410,7 @@ def forget_deleted_plugins() -> None:
     """Drop the calls of plugins that are gone: the proxy cancelled them, and no reply will come."""
     for token, callout in list(pending.items()):
         plugin = getattr(callout.context, "plugin", callout.context)
-        if contexts.get(plugin.context_id) is not plugin:
+        if find_context(plugin.context_id) is not plugin:
             del pending[token]
 
 
@@ -435,4 +445,4 @@ def _grpc_service(cluster: Text) -> bytes:
 
 
 def _pairs(map_type: MapType) -> list[tuple[str, str]]:
-    return [(as_text(k), as_text(v)) for k, v in decode_pairs(_abi.host.get_header_map_pairs(int(map_type)))]
+    return decode_texts(_abi.host.get_header_map_pairs(int(map_type)))

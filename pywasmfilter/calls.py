@@ -6,11 +6,10 @@ The calls are made at once; awaiting them gives the reply. Under them are those 
 from __future__ import annotations
 
 from . import _abi, callouts
-from ._serialization import decode_pairs
+from ._serialization import as_text, decode_pairs, decode_texts, encode_pairs
 from ._tasks import Future
 from .callouts import GrpcReply, GrpcStream
 from .exceptions import CallFailed, GrpcError, InternalFailure, MisuseError
-from .headers import as_text
 from .types import BufferType, MapType
 
 TYPE_CHECKING = False
@@ -40,7 +39,7 @@ class Headers:
 
     def items(self) -> list[tuple[str, str]]:
         """All names and values in order, repeated names included."""
-        return [(as_text(name), as_text(value)) for name, value in self.raw_items()]
+        return decode_texts(self._data)
 
     if TYPE_CHECKING:
 
@@ -152,16 +151,18 @@ def http_call(
     if json is not None:
         body = as_json(json)
         pairs.append(("content-type", "application/json"))
-    pairs += headers.items() if hasattr(headers, "items") else headers
+    if headers:
+        pairs += headers.items() if hasattr(headers, "items") else headers
     call = HttpCall()
-    time_out = milliseconds(timeout)
+    callout = callouts.of_plugin("proxy_http_call", call.arrived)
     try:
-        token = callouts.dispatch_http_call(cluster, pairs, call.arrived, body=body, timeout_milliseconds=time_out)
+        callouts.send_http_call(callout, cluster, encode_pairs(pairs), body, _NO_PAIRS, milliseconds(timeout))
     except InternalFailure:
         call.set_exception(CallFailed(f"the call failed at once: has cluster {cluster!r} a host, and one that is up?"))
-    else:
-        callouts.give_to_plugin(token)
     return call
+
+
+_NO_PAIRS = encode_pairs(())
 
 
 def from_json(data: bytes) -> Any:
@@ -183,10 +184,12 @@ def as_json(value: object) -> str:
 
 def milliseconds(seconds: float) -> int:
     """A timeout as the ABI counts it, at least one millisecond. Raises ValueError for what is none."""
-    most = callouts.MOST_MILLISECONDS // 1000
-    if not 0 < seconds <= most:
-        raise ValueError(f"a timeout is more than 0 and at most {most} seconds, not {seconds!r}")
-    return max(1, round(seconds * 1000))
+    if not 0 < seconds <= _MOST_SECONDS:
+        raise ValueError(f"a timeout is more than 0 and at most {_MOST_SECONDS} seconds, not {seconds!r}")
+    return round(seconds * 1000) or 1
+
+
+_MOST_SECONDS = callouts.MOST_MILLISECONDS // 1000
 
 
 # gRPC
@@ -212,7 +215,8 @@ def grpc_call(
         initial_metadata=initial_metadata,
         timeout_milliseconds=milliseconds(timeout),
     )
-    callouts.give_to_plugin(token)
+    callout = callouts.pending[token]
+    callout.context = getattr(callout.context, "plugin", callout.context)  # as of HTTP calls
     call.on_abandoned = _Cancel(token)
     return call
 

@@ -17,6 +17,7 @@ VM, the main thread, the worker). Names are those of the Go SDK in snake case; d
 from __future__ import annotations
 
 from . import _bodies, _tasks, callouts, calls, hostcalls, log
+from ._state import EffectiveContext
 from .buffers import Buffer
 from .exceptions import ConfigError
 from .messages import Request, Response
@@ -145,7 +146,7 @@ class Context:
         plugin. Raises BadArgument for an unknown cluster and ValueError for a timeout that is none; awaiting raises
         CallFailed if a response broke off, or the cluster has no host to ask.
         """
-        with hostcalls.effective_context(self._calling_id()):
+        with EffectiveContext(self._calling_id()):
             return calls.http_call(cluster, method, path, headers, body, json, authority, timeout)
 
     def grpc_call(
@@ -165,7 +166,7 @@ class Context:
 
         Allowed and raises as `hostcalls.dispatch_grpc_call`.
         """
-        with hostcalls.effective_context(self._calling_id()):
+        with EffectiveContext(self._calling_id()):
             return calls.grpc_call(cluster, service, method, message, initial_metadata, timeout)
 
     def grpc_stream(
@@ -180,7 +181,7 @@ class Context:
         Allowed and raises as `hostcalls.open_grpc_stream`. It ends with its context at the latest.
         """
         stream = calls.GrpcMessages()
-        with hostcalls.effective_context(self._calling_id()):
+        with EffectiveContext(self._calling_id()):
             callouts.open_grpc_stream(cluster, service, method, stream, initial_metadata=initial_metadata)
         return stream
 
@@ -202,7 +203,7 @@ class Context:
         timeout_milliseconds: int = 5000,
     ) -> int:
         """Send an HTTP request from this context; see `hostcalls.dispatch_http_call`."""
-        with hostcalls.effective_context(self.context_id):
+        with EffectiveContext(self.context_id):
             return callouts.dispatch_http_call(
                 cluster, headers, callback, body=body, trailers=trailers, timeout_milliseconds=timeout_milliseconds
             )
@@ -219,7 +220,7 @@ class Context:
         timeout_milliseconds: int = 5000,
     ) -> int:
         """Make a unary gRPC call from this context; see `hostcalls.dispatch_grpc_call`."""
-        with hostcalls.effective_context(self.context_id):
+        with EffectiveContext(self.context_id):
             return callouts.dispatch_grpc_call(
                 cluster,
                 service,
@@ -234,7 +235,7 @@ class Context:
         self, cluster: Text, service: str, method: str, stream: GrpcStream, *, initial_metadata: Pairs = ()
     ) -> None:
         """Open a gRPC stream from this context; see `hostcalls.open_grpc_stream`."""
-        with hostcalls.effective_context(self.context_id):
+        with EffectiveContext(self.context_id):
             callouts.open_grpc_stream(cluster, service, method, stream, initial_metadata=initial_metadata)
 
 
@@ -336,6 +337,9 @@ class PluginContext(Context):
     _abi_new_stream: Callable[[int], object]
     """Creates the context of a stream; chosen when the plugin is created (see `_dispatcher`)."""
 
+    _abi_stream_class: type[HttpContext | TcpContext] | None = None
+    """The class whose objects the shim makes for streams; None if making them takes more than that."""
+
     # What the shim calls for callbacks that reach contexts of all kinds, or need something done around them.
 
     def _on_configure(self, plugin_configuration_size: int) -> BooleanAnswer:
@@ -391,10 +395,6 @@ def marked_methods(cls: type[Any]) -> dict[str, tuple[Any, ...]]:
     return {name: member._abi_marks for name, member in members.items() if hasattr(member, "_abi_marks")}  # noqa: SLF001
 
 
-_REQUEST = Request()
-_RESPONSE = Response()
-
-
 class HttpContext(Context):
     """One HTTP stream. `plugin` is set as soon as the constructor returns.
 
@@ -413,19 +413,16 @@ class HttpContext(Context):
     Such an answer passes the filter's own response callbacks too.
     """
 
-    request: Request
-    """The request's headers, trailers and body."""
+    request: Request = Request()
+    """The request's headers, trailers and body. One object for all streams."""
 
-    response: Response
-    """The response's headers, trailers and body."""
+    response: Response = Response()
+    """The response's headers, trailers and body. One object for all streams."""
 
     _abi_streams = frozenset((StreamType.HTTP_REQUEST, StreamType.HTTP_RESPONSE))
 
     def __init__(self, context_id: int) -> None:
         self.context_id = context_id
-        # One object for all streams. Not of the class: the interpreter finds attributes of the instance much faster.
-        self.request = _REQUEST
-        self.response = _RESPONSE
 
     # An Action is an int, and None means Action.CONTINUE.
 
@@ -474,7 +471,7 @@ class HttpContext(Context):
         NUL. `details` goes to the access log. The answer passes this filter's own response callbacks on its way out,
         with `answered` True. Returns `Action.PAUSE`, for the callback to return.
         """
-        with hostcalls.effective_context(self.context_id):
+        with EffectiveContext(self.context_id):
             return hostcalls.send_http_response(status, headers, body, grpc_status, details)
 
     def resume_http_request(self) -> None:
@@ -482,22 +479,22 @@ class HttpContext(Context):
 
         Raises BadArgument if the stream is gone.
         """
-        with hostcalls.effective_context(self.context_id):
-            hostcalls.resume_http_request()
+        with EffectiveContext(self.context_id):
+            hostcalls.continue_stream(StreamType.HTTP_REQUEST)
 
     def resume_http_response(self) -> None:
         """Let the paused response go on (`proxy_continue_stream`). Raises BadArgument if the stream is gone."""
-        with hostcalls.effective_context(self.context_id):
-            hostcalls.resume_http_response()
+        with EffectiveContext(self.context_id):
+            hostcalls.continue_stream(StreamType.HTTP_RESPONSE)
 
     def close_http_request(self) -> None:
         """Reset the stream (`proxy_close_stream`). Raises BadArgument if it is gone."""
-        with hostcalls.effective_context(self.context_id):
+        with EffectiveContext(self.context_id):
             hostcalls.close_http_request()
 
     def close_http_response(self) -> None:
         """Reset the stream (`proxy_close_stream`). Raises BadArgument if it is gone."""
-        with hostcalls.effective_context(self.context_id):
+        with EffectiveContext(self.context_id):
             hostcalls.close_http_response()
 
     def _on_done(self) -> bool | None:
@@ -565,22 +562,22 @@ class TcpContext(Context):
 
         Raises BadArgument if the connection is gone.
         """
-        with hostcalls.effective_context(self.context_id):
+        with EffectiveContext(self.context_id):
             hostcalls.resume_downstream()
 
     def resume_upstream(self) -> None:
         """Let the upstream's paused data go on (`proxy_continue_stream`). Envoy has no way to: Unimplemented."""
-        with hostcalls.effective_context(self.context_id):
+        with EffectiveContext(self.context_id):
             hostcalls.resume_upstream()
 
     def close_downstream(self) -> None:
         """Close the client's connection (`proxy_close_stream`). Raises BadArgument if it is gone."""
-        with hostcalls.effective_context(self.context_id):
+        with EffectiveContext(self.context_id):
             hostcalls.close_downstream()
 
     def close_upstream(self) -> None:
         """Close the upstream's connection (`proxy_close_stream`). Raises BadArgument if it is gone."""
-        with hostcalls.effective_context(self.context_id):
+        with EffectiveContext(self.context_id):
             hostcalls.close_upstream()
 
     def _on_done(self) -> bool | None:

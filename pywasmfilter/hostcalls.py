@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from . import _abi
 from ._serialization import encode_pairs
-from ._state import EffectiveContext, contexts
+from ._state import EffectiveContext, find_context
 from .buffers import EVERYTHING, Buffer
 from .callouts import (
     MOST_MILLISECONDS,
@@ -156,7 +156,7 @@ def set_tick_period_milliseconds(period: int) -> None:
     """
     if not 0 <= period <= MOST_MILLISECONDS:
         raise ValueError(f"a tick period is 0 to {MOST_MILLISECONDS} milliseconds, not {period}")
-    context: Any = contexts.get(_abi.host.get_effective_context())
+    context: Any = find_context(_abi.host.get_effective_context())
     plugin = getattr(context, "plugin", context)
     if plugin is None or plugin._abi_timers is None:  # noqa: SLF001  # see `contexts.PluginContext`
         _abi.host.set_tick_period_milliseconds(period)
@@ -194,9 +194,10 @@ def continue_stream(stream_type: StreamType) -> None:
     MisuseError elsewhere, for what no callback has paused, and in the callback itself that pauses: it answers CONTINUE
     instead. Envoy has no way to continue UPSTREAM: Unimplemented.
     """
-    stream_type = StreamType(stream_type)
+    if type(stream_type) is not StreamType:
+        stream_type = StreamType(stream_type)  # a number
     context = _check_stream("proxy_continue_stream", stream_type)
-    if context is not None and stream_type != StreamType.UPSTREAM:
+    if context is not None and stream_type is not StreamType.UPSTREAM:
         _check_paused(context, stream_type)
         context._abi_resumed |= 1 << stream_type  # noqa: SLF001
         if context._abi_waiting and (task := context._abi_waiting.get(stream_type)):  # noqa: SLF001
@@ -217,7 +218,7 @@ def close_stream(stream_type: StreamType) -> None:
 
 def _check_stream(function: str, stream_type: StreamType) -> Any:
     """The effective context. Proxies say OK and do nothing if it has no such stream."""
-    context = contexts.get(_abi.host.get_effective_context())
+    context = find_context(_abi.host.get_effective_context())
     if context is not None and stream_type not in context._abi_streams:  # noqa: SLF001  # see `contexts.Context`
         raise MisuseError(
             f"{function} of a stream of type {StreamType(stream_type).name} in a callback of {type(context).__name__}, "

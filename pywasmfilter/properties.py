@@ -12,8 +12,7 @@ and in `on_http_stream_done`. https://www.envoyproxy.io/docs/envoy/latest/intro/
 from __future__ import annotations
 
 from . import _abi
-from ._serialization import decode_list, decode_pairs
-from .headers import as_text
+from ._serialization import as_text, decode_list, decode_pairs, decode_texts
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -42,7 +41,7 @@ def get_property(path: Iterable[str]) -> bytes | None:
 def get_property_map(path: Iterable[str]) -> list[tuple[str, str]] | None:
     """A property that is a map, as pairs of text; None if it is not there."""
     value = get_property(path)
-    return None if value is None else [(as_text(k), as_text(v)) for k, v in decode_pairs(value)]
+    return None if value is None else decode_texts(value)
 
 
 def set_property(path: Iterable[str], value: str | bytes) -> None:

@@ -13,13 +13,12 @@ import time
 
 from . import _abi, calls, log, registry
 from ._protobuf import field
-from ._serialization import encode_pairs
-from ._state import EffectiveContext, contexts
+from ._serialization import as_text, encode_pairs
+from ._state import EffectiveContext, find_context
 from ._tasks import Future
 from ._timers import timers_of
 from .contexts import HttpContext
 from .exceptions import BadArgument, CallFailed, MisuseError
-from .headers import as_text
 from .types import Status
 
 TYPE_CHECKING = False
@@ -378,7 +377,7 @@ def _wait_after(tries: int) -> float:
 
 def _calling_context() -> Any:
     """The context whose callback or coroutine runs. Raises MisuseError if there is none."""
-    context = contexts.get(_abi.host.get_effective_context())
+    context = find_context(_abi.host.get_effective_context())
     if context is None:
         raise MisuseError("upstreams are called in callbacks and coroutines, not at import time or in a constructor")
     return context

@@ -17,7 +17,7 @@ from pathlib import Path
 
 SOURCES = Path(__file__).resolve().parent
 LIBRARIES = {
-    "_shim.abi3.so": ("module.c", "hostcalls.c", "callbacks.c", "memory.c", "wasi.c"),
+    "_shim.abi3.so": ("module.c", "hostcalls.c", "callbacks.c", "classes.c", "pairs.c", "text.c", "memory.c", "wasi.c"),
     "_stubs.abi3.so": ("stubs.c",),
 }
 COMPILE = ("cc", "-target", "wasm32-wasi", "-O2", "-fPIC", "-Wall", "-Wextra", "-Wno-unused-parameter", "-Werror", "-c")

@@ -79,7 +79,8 @@ static const struct {
 };
 
 static PyObject *names[METHODS];
-static PyObject *paused; /* the attribute in which a context keeps what it has paused */
+/* Attributes: what a context has paused; a context's id, and its plugin; a class (see `begin_stream`). */
+static PyObject *paused, *own_id, *plugin_of, *stream_class;
 
 Running running;
 
@@ -89,7 +90,10 @@ int intern_method_names(void) {
         if (names[i] == NULL) return -1;
     }
     paused = PyUnicode_InternFromString("_abi_paused");
-    return paused == NULL ? -1 : 0;
+    own_id = PyUnicode_InternFromString("context_id");
+    plugin_of = PyUnicode_InternFromString("plugin");
+    stream_class = PyUnicode_InternFromString("_abi_stream_class");
+    return paused == NULL || own_id == NULL || plugin_of == NULL || stream_class == NULL ? -1 : 0;
 }
 
 static int is_action(enum Answer answer) { return answer == HTTP_ACTION || answer == TCP_ACTION; }
@@ -172,10 +176,7 @@ static void remember_pause(enum Method method, PyObject *context) {
 }
 
 static int is_number(PyObject *object) {
-    PyObject *type = PyObject_Type(object);
-    unsigned long flags = PyType_GetFlags(type);
-    Py_DecRef(type);
-    return (flags & Py_TPFLAGS_LONG_SUBCLASS) != 0;
+    return (PyType_GetFlags(object->ob_type) & Py_TPFLAGS_LONG_SUBCLASS) != 0;
 }
 
 /* What a callback has returned, or if that is no number and so perhaps a coroutine, what the dispatcher makes of it. Takes
@@ -270,9 +271,26 @@ static int32_t call_dispatcher(enum Method method, PyObject *function, uint32_t 
 
 uint64_t streams_begun;
 
+/* Make the context of a stream whose plugin has a class for them that leaves their making to the SDK, so that it is known
+ * what there is to do. 0 if there is none, or something fails: then the dispatcher makes it, or says why not. */
+static int begin_stream(uint32_t context_id, uint32_t parent_id) {
+    PyObject *id = identifier(context_id), *key = identifier(parent_id), *context = NULL;
+    PyObject *plugin = key == NULL ? NULL : PyDict_GetItemWithError(bound.contexts, key); /* borrowed */
+    PyObject *class = plugin == NULL ? NULL : PyObject_GetAttr(plugin, stream_class);
+    if (id != NULL && class != NULL && class != Py_None) context = PyType_GenericAlloc(class, 0);
+    int begun = context != NULL && PyObject_SetAttr(context, own_id, id) == 0 &&
+                PyObject_SetAttr(context, plugin_of, plugin) == 0 && PyDict_SetItem(bound.contexts, id, context) == 0;
+    PyErr_Clear();
+    PyObject *owned[] = {id, key, class, context};
+    for (size_t i = 0; i < sizeof owned / sizeof *owned; i++)
+        if (owned[i] != NULL) Py_DecRef(owned[i]);
+    return begun;
+}
+
 void EXPORT(proxy_on_context_create)(uint32_t context_id, uint32_t parent_id) {
     enter();
     streams_begun += parent_id != 0;
+    if (parent_id != 0 && begin_stream(context_id, parent_id)) return;
     call_dispatcher(ON_CONTEXT_CREATE, bound.on_context_create, context_id, identifier(parent_id), 0, 0);
 }
 
@@ -429,6 +447,30 @@ PyObject *EXPORT(pyfilter_left_out)(void) {
     return PyErr_Format(PyExc_ImportError, "this built-in module is not in the filter");
 }
 
+/* Stands where Python's own compiler begins, in a module without it. */
+PyObject *EXPORT(pyfilter_no_compiler)(void) {
+    return PyErr_Format(PyExc_RuntimeError,
+                        "this filter has no Python compiler, which eval, exec and compile need for source text: the "
+                        "build found no use of them in the filter's own code. To have it, build with --include ast");
+}
+
+/* What stands in the table for functions that are not in the module calls these two: for room for the function's name,
+ * and when the name is there. It should never happen. */
+static char missing_name[256];
+
+char *EXPORT(pyfilter_missing_name)(void) { return missing_name; }
+
+void EXPORT(pyfilter_missing)(uint32_t size) {
+    static const char advice[] =
+        "a function of the interpreter was called that is not in this module, since nothing seemed to lead to it. Build "
+        "with --no-prune, and report this as an error of pywasmfilter, best with what a module says that is built with "
+        "--name-missing. The function is ";
+    char message[sizeof advice + sizeof missing_name];
+    memcpy(message, advice, sizeof advice - 1);
+    memcpy(message + sizeof advice - 1, missing_name, size);
+    proxy_log(LOG_CRITICAL, message, sizeof advice - 1 + size);
+}
+
 /* Building a module: the compiler calls this once in its own host, and no finished module exports it. */
 
 int32_t EXPORT(pyfilter_build)(char *request, size_t size) {
@@ -447,7 +489,8 @@ int32_t EXPORT(pyfilter_build)(char *request, size_t size) {
 
 /* Free memory is not zeroed. Take all of it, from large blocks to small, zero it and give it back, so that what the
  * build left behind neither fills the module nor leaks into it. The compiler's host lets memory grow no further
- * meanwhile. Python's own allocator comes second: what it cannot take from its arenas it asks malloc for, in vain. */
+ * meanwhile. Python's own allocator comes second: what it cannot take from its arenas it asks malloc for, in vain.
+ * Returns where the heap begins. */
 
 typedef struct Block {
     struct Block *next;
@@ -471,7 +514,9 @@ static void give_back(void (*release)(void *), Block *taken) {
     }
 }
 
-void EXPORT(pyfilter_scrub)(void) {
+extern unsigned char __heap_base;
+
+unsigned char *EXPORT(pyfilter_scrub)(void) {
     static const size_t LARGEST = 1 << 22, LARGEST_SMALL_OBJECT = 512;
     Block *blocks = NULL, *objects = NULL;
     for (size_t size = LARGEST; size >= 8; size = size > 512 ? size / 2 : size - 8)
@@ -479,4 +524,5 @@ void EXPORT(pyfilter_scrub)(void) {
     for (size_t size = LARGEST_SMALL_OBJECT; size >= 8; size -= 8) objects = take_all(PyMem_Malloc, size, objects);
     give_back(PyMem_Free, objects);
     give_back(free, blocks);
+    return &__heap_base;
 }

@@ -37,97 +37,8 @@ static PyObject *finish(const char *function, uint32_t status) {
 static int32_t integer(PyObject *value) { return (int32_t)PyLong_AsLong(value); }
 static uint32_t natural(PyObject *value) { return (uint32_t)PyLong_AsUnsignedLong(value); }
 
-/* Bytes of a str or bytes argument: borrowed from `owner`, which the caller releases with `release`. */
-typedef struct {
-    const char *data;
-    size_t size;
-    PyObject *owner; /* NULL: borrowed from the argument itself */
-} View;
-
-static void release(View *view) {
-    if (view->owner != NULL) Py_DecRef(view->owner);
-    view->owner = NULL;
-}
-
-static unsigned long type_flags(PyObject *object) {
-    PyObject *type = PyObject_Type(object);
-    unsigned long flags = PyType_GetFlags(type);
-    Py_DecRef(type);
-    return flags;
-}
-
-/* `errors` is for a str whose surrogates UTF-8 cannot hold. Nearly every argument is a str without any, so that is tried
- * before its type is asked for. */
-static int view_with(const char *errors, PyObject *value, View *out) {
-    Py_ssize_t size = 0;
-    *out = (View){PyUnicode_AsUTF8AndSize(value, &size), 0, NULL};
-    if (out->data == NULL) {
-        PyErr_Clear();
-        unsigned long flags = type_flags(value);
-        if (flags & Py_TPFLAGS_UNICODE_SUBCLASS) {
-            out->owner = value = PyUnicode_AsEncodedString(value, "utf-8", errors);
-            if (value == NULL) return -1;
-        } else if (!(flags & Py_TPFLAGS_BYTES_SUBCLASS)) {
-            PyErr_Format(PyExc_TypeError, "expected str or bytes, not %R", value);
-            return -1;
-        }
-        if (PyBytes_AsStringAndSize(value, (char **)&out->data, &size) < 0) {
-            release(out);
-            return -1;
-        }
-    }
-    out->size = (size_t)size;
-    return 0;
-}
-
-/* Surrogates stand for bytes that are not UTF-8. */
-static int view(PyObject *value, View *out) { return view_with("surrogateescape", value, out); }
-
-/* Like `view`, for a header name or value: what would let it break out of its line is refused. */
-static int header_view(PyObject *value, View *out) {
-    if (view(value, out) < 0) return -1;
-    for (size_t i = 0; i < out->size; i++) {
-        char byte = out->data[i];
-        if (byte == '\n' || byte == '\r' || byte == '\0') {
-            PyErr_Format(PyExc_ValueError, "a header must not contain a line break or NUL: %R", value);
-            release(out);
-            return -1;
-        }
-    }
-    return 0;
-}
-
-static void release_all(View *views, size_t count) {
-    for (size_t i = 0; i < count; i++) release(&views[i]);
-}
-
-/* The text arguments of a call, in order. On failure nothing is left to release. */
-static int view_all(PyObject *const *values, View *out, size_t count) {
-    for (size_t i = 0; i < count; i++) {
-        if (view(values[i], &out[i]) < 0) {
-            release_all(out, i);
-            return -1;
-        }
-    }
-    return 0;
-}
-
-/* Answers of the host: memory that it took from our malloc. */
-
-static PyObject *take_bytes(char *data, size_t size) {
-    PyObject *bytes = PyBytes_FromStringAndSize(data, (Py_ssize_t)size);
-    free(data);
-    return bytes;
-}
-
 static PyObject *number_or_error(const char *function, uint32_t status, uint32_t number) {
     return status == STATUS_OK ? PyLong_FromUnsignedLong(number) : finish(function, status);
-}
-
-static PyObject *take_text(char *data, size_t size) {
-    PyObject *text = PyUnicode_DecodeUTF8(data, (Py_ssize_t)size, "surrogateescape");
-    free(data);
-    return text;
 }
 
 /* Logging, clocks and timers */
@@ -167,14 +78,16 @@ HOSTCALL(set_tick_period_milliseconds) {
 
 /* Contexts and streams */
 
-/* 0 means the context that the callback was made for. */
-HOSTCALL(set_effective_context) {
-    ARGUMENTS(1);
-    uint32_t context_id = natural(args[0]);
-    if (PyErr_Occurred()) return NULL;
+PyObject *turn_to(uint32_t context_id) {
     uint32_t status = proxy_set_effective_context(context_id);
     if (status == STATUS_OK) running.effective = context_id == 0 ? running.calling : context_id;
     return finish("proxy_set_effective_context", status);
+}
+
+HOSTCALL(set_effective_context) {
+    ARGUMENTS(1);
+    uint32_t context_id = natural(args[0]);
+    return PyErr_Occurred() ? NULL : turn_to(context_id);
 }
 
 /* Not a host call: what the shim knows about the callback that is running. */
@@ -340,54 +253,71 @@ HOSTCALL(set_header_map_pairs) {
     return finish("proxy_set_header_map_pairs", status);
 }
 
-/* str, or None if there is no such header */
-HOSTCALL(get_header_map_value) {
-    ARGUMENTS(2);
-    View key;
+PyObject *get_header(int32_t map, PyObject *key) {
+    View name;
     char *value = NULL;
     size_t size = 0;
-    int32_t map = integer(args[0]);
-    if (PyErr_Occurred() || view(args[1], &key) < 0) return NULL;
-    uint32_t status = proxy_get_header_map_value(map, key.data, key.size, &value, &size);
-    release(&key);
+    if (view(key, &name) < 0) return NULL;
+    uint32_t status = proxy_get_header_map_value(map, name.data, name.size, &value, &size);
+    release(&name);
     if (status == STATUS_OK && size == 0 && settled.missing_header_is_empty) return none();
     if (status == STATUS_OK) return take_text(value, size);
     return status == STATUS_NOT_FOUND ? none() : finish("proxy_get_header_map_value", status);
 }
 
-static PyObject *store_header(const char *function, PyObject *const *args,
-                              uint32_t (*host)(int32_t, const char *, size_t, const char *, size_t)) {
-    View key, value;
-    int32_t map = integer(args[0]);
-    if (PyErr_Occurred() || header_view(args[1], &key) < 0) return NULL;
-    if (header_view(args[2], &value) < 0) {
-        release(&key);
+typedef uint32_t StoreHeader(int32_t map, const char *key, size_t key_size, const char *value, size_t value_size);
+
+static PyObject *store_header(const char *function, StoreHeader *host, int32_t map, PyObject *key, PyObject *value) {
+    View name, text;
+    if (header_view(key, &name) < 0) return NULL;
+    if (header_view(value, &text) < 0) {
+        release(&name);
         return NULL;
     }
-    uint32_t status = host(map, key.data, key.size, value.data, value.size);
-    release(&key);
-    release(&value);
+    uint32_t status = host(map, name.data, name.size, text.data, text.size);
+    release(&name);
+    release(&text);
     return finish(function, status);
+}
+
+PyObject *add_header(int32_t map, PyObject *key, PyObject *value) {
+    return store_header("proxy_add_header_map_value", proxy_add_header_map_value, map, key, value);
+}
+
+PyObject *replace_header(int32_t map, PyObject *key, PyObject *value) {
+    return store_header("proxy_replace_header_map_value", proxy_replace_header_map_value, map, key, value);
+}
+
+PyObject *remove_header(int32_t map, PyObject *key) {
+    View name;
+    if (view(key, &name) < 0) return NULL;
+    uint32_t status = proxy_remove_header_map_value(map, name.data, name.size);
+    release(&name);
+    return finish("proxy_remove_header_map_value", status);
+}
+
+HOSTCALL(get_header_map_value) {
+    ARGUMENTS(2);
+    int32_t map = integer(args[0]);
+    return PyErr_Occurred() ? NULL : get_header(map, args[1]);
 }
 
 HOSTCALL(add_header_map_value) {
     ARGUMENTS(3);
-    return store_header("proxy_add_header_map_value", args, proxy_add_header_map_value);
+    int32_t map = integer(args[0]);
+    return PyErr_Occurred() ? NULL : add_header(map, args[1], args[2]);
 }
 
 HOSTCALL(replace_header_map_value) {
     ARGUMENTS(3);
-    return store_header("proxy_replace_header_map_value", args, proxy_replace_header_map_value);
+    int32_t map = integer(args[0]);
+    return PyErr_Occurred() ? NULL : replace_header(map, args[1], args[2]);
 }
 
 HOSTCALL(remove_header_map_value) {
     ARGUMENTS(2);
-    View key;
     int32_t map = integer(args[0]);
-    if (PyErr_Occurred() || view(args[1], &key) < 0) return NULL;
-    uint32_t status = proxy_remove_header_map_value(map, key.data, key.size);
-    release(&key);
-    return finish("proxy_remove_header_map_value", status);
+    return PyErr_Occurred() ? NULL : remove_header(map, args[1]);
 }
 
 /* Properties and foreign functions */
@@ -490,14 +420,6 @@ HOSTCALL(grpc_cancel) {
     return PyErr_Occurred() ? NULL : finish("proxy_grpc_cancel", proxy_grpc_cancel(token));
 }
 
-/* A tuple of two; takes their references. NULL if one of them is. */
-static PyObject *pair(PyObject *first, PyObject *second) {
-    PyObject *result = first != NULL && second != NULL ? PyTuple_Pack(2, first, second) : NULL;
-    if (first != NULL) Py_DecRef(first);
-    if (second != NULL) Py_DecRef(second);
-    return result;
-}
-
 /* (code, message) */
 HOSTCALL(get_status) {
     ARGUMENTS(0);
@@ -506,7 +428,7 @@ HOSTCALL(get_status) {
     size_t size = 0;
     uint32_t status = proxy_get_status(&code, &message, &size);
     if (status != STATUS_OK) return finish("proxy_get_status", status);
-    return pair(PyLong_FromUnsignedLong(code), take_text(message, size));
+    return take_pair(PyLong_FromUnsignedLong(code), take_text(message, size));
 }
 
 /* Shared data and queues */
@@ -522,7 +444,7 @@ HOSTCALL(get_shared_data) {
     uint32_t status = proxy_get_shared_data(key.data, key.size, &value, &size, &cas);
     release(&key);
     if (status != STATUS_OK) return finish("proxy_get_shared_data", status);
-    return pair(take_bytes(value, size), PyLong_FromUnsignedLong(cas));
+    return take_pair(take_bytes(value, size), PyLong_FromUnsignedLong(cas));
 }
 
 /* (key, value, cas) */

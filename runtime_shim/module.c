@@ -1,4 +1,5 @@
-/* The Python module `pywasmfilter._shim`: host calls, and `bind`, with which the SDK says where callbacks go. */
+/* The Python module `pywasmfilter._shim`: host calls, what the SDK has in C when it is in a module, and `bind`, with which
+ * it says where callbacks go. */
 #include "shim.h"
 
 struct Bound bound;
@@ -23,7 +24,12 @@ static PyObject *settle(PyObject *self, PyObject *const *args, Py_ssize_t nargs)
     return PyErr_Occurred() ? NULL : Py_NewRef(Py_None);
 }
 
-static int add_hostcalls(PyObject *module) { return PyModule_AddFunctions(module, hostcall_methods); }
+static int fill(PyObject *module) {
+    PyMethodDef *tables[] = {hostcall_methods, pair_functions, class_functions};
+    for (size_t i = 0; i < sizeof tables / sizeof *tables; i++)
+        if (PyModule_AddFunctions(module, tables[i]) < 0) return -1;
+    return add_effective_context(module);
+}
 
 enum { Py_mod_exec = 2 };
 
@@ -32,7 +38,7 @@ static PyMethodDef methods[] = {
     {"settle", settle, METH_FASTCALL, "settle(missing_header_is_empty, max_memory)"},
     {0},
 };
-static PyModuleDef_Slot slots[] = {{Py_mod_exec, add_hostcalls}, {0}};
-static PyModuleDef module = {.ob_refcnt = 1, .m_name = "pywasmfilter._shim", .m_methods = methods, .m_slots = slots};
+static PyModuleDef_Slot slots[] = {{Py_mod_exec, fill}, {0}};
+static PyModuleDef module = {.ob_base = {.ob_refcnt = 1}, .m_name = "pywasmfilter._shim", .m_methods = methods, .m_slots = slots};
 
 __attribute__((visibility("default"))) PyObject *PyInit__shim(void) { return PyModuleDef_Init(&module); }

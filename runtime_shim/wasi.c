@@ -12,7 +12,6 @@
 #include "proxy_wasm_abi.h"
 
 void *malloc(size_t size);
-void *memcpy(void *to, const void *from, size_t size);
 
 #define REPLACES(interface, name) __attribute__((export_name(interface "#" name)))
 

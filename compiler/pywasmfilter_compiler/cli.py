@@ -38,8 +38,12 @@ class _Group(click.Group):
         try:
             return super().invoke(ctx)
         except CompilerError as error:
-            click.echo(f"{click.style('error:', fg='red', bold=True)} {error}", err=True)
+            _show_error(error)
             ctx.exit(error.exit_code)
+
+
+def _show_error(error: CompilerError) -> None:
+    click.echo(f"{click.style('error:', fg='red', bold=True)} {error}", err=True)
 
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
@@ -68,6 +72,17 @@ _MAX_MEMORY = click.option(
 _ABI = click.option(
     "--abi", type=click.Choice(ABI_VERSIONS), help=f"Version of the ABI that the module declares. [{settings.ABI}]"
 )
+_PRUNE = click.option(
+    "--prune/--no-prune", default=None, help="Leave out what of the interpreter the filter cannot reach. [prune]"
+)
+_NAME_MISSING = click.option(
+    "--name-missing/--no-name-missing",
+    default=None,
+    help="Let the module log the name of a function of the interpreter that it misses: slower to load. [no]",
+)
+_KEEP_DOCS = click.option(
+    "--keep-docs/--no-keep-docs", default=None, help="Keep docstrings, and the columns of all code, in the module. [no]"
+)
 _PLUGIN = click.option(
     "--plugin", "root_id", metavar="NAME", default="", help="Which plugin of the module to run. [its only one]"
 )
@@ -93,12 +108,19 @@ _PATHS = click.argument("paths", type=click.Path(path_type=Path), nargs=-1, requ
 @_TIMEOUT
 @_MAX_MEMORY
 @_ABI
+@_PRUNE
+@_NAME_MISSING
+@_KEEP_DOCS
+@click.option("--watch", is_flag=True, help="Build again whenever a file that a build reads has changed, until Ctrl-C.")
 @_JSON
-def build(paths: tuple[Path, ...], as_json: bool, **options: Any) -> None:
+def build(paths: tuple[Path, ...], as_json: bool, watch: bool, **options: Any) -> None:
     """Build the filter at PATH into one module, or those at several into one with all their plugins.
 
     PATH is a Python file, a package folder, or a folder with a filter.py.
     """
+    if watch:
+        _watch(paths, options, as_json=as_json)
+        return
     result = _build(paths, options)
     if as_json:
         click.echo(json.dumps(result.to_json(), indent=2))
@@ -108,7 +130,29 @@ def build(paths: tuple[Path, ...], as_json: bool, **options: Any) -> None:
     click.echo(f"  callbacks  {', '.join(name for name in result.exports if name.startswith('proxy_on_'))}")
     for number, upstream in enumerate(result.upstreams):
         click.echo(f"  {'' if number else 'upstreams':9}  {upstream}")
+    for number, part in enumerate(result.parts):
+        click.echo(f"  {'' if number else 'contents':9}  {part.size:>10,}  {part.name}")
     click.echo(f"  sha256     {result.sha256}")
+
+
+def _watch(paths: tuple[Path, ...], options: dict[str, Any], *, as_json: bool) -> None:
+    """A line per build, or an object. Errors are shown, and end nothing."""
+    from .watching import Watch  # noqa: PLC0415
+
+    watch = Watch(paths)
+    try:
+        while True:
+            watch.begin()
+            try:
+                result = _build(paths, {**options, "watch": watch})
+            except CompilerError as error:
+                _show_error(error)
+            else:
+                line = f"{result.path}  {_megabytes(result.size)}  {result.seconds:.2f} s"
+                click.echo(json.dumps(result.to_json()) if as_json else line)
+            watch.wait()
+    except KeyboardInterrupt:
+        click.echo(err=True)
 
 
 def _build(paths: tuple[Path, ...], options: dict[str, Any]) -> BuildResult:
@@ -147,11 +191,16 @@ def _progress() -> Iterator[Any]:
 
 @main.command()
 @click.argument("module", type=click.Path(path_type=Path))
+@click.option("--why", "python_module", metavar="NAME", help="Show only which imports brought in this Python module.")
 @_JSON
-def inspect(module: Path, as_json: bool) -> None:
+def inspect(module: Path, python_module: str | None, as_json: bool) -> None:
     """Show what a Proxy-Wasm MODULE holds and which hosts can load it, whoever compiled it."""
-    from .module_report import inspect as inspect_module, render  # noqa: PLC0415
+    from .module_report import inspect as inspect_module, render, render_why, why  # noqa: PLC0415
 
+    if python_module is not None:
+        chain = why(module, python_module)
+        click.echo(json.dumps([asdict(item) for item in chain], indent=2) if as_json else render_why(chain))
+        return
     report = inspect_module(module)
     click.echo(json.dumps(report.to_json(), indent=2) if as_json else render(report))
 

@@ -21,7 +21,7 @@ SUPPORTED_VERSIONS: Final = ("0.25.1",)
 """The versions of componentize-py whose output the tests know."""
 
 _WORLD: Final = "package pywasmfilter:runtime;\n\nworld image {\n}\n"
-_ENTRY: Final = "from pywasmfilter._runtime import image\n\nimage.make()\n"
+_ENTRY: Final = "_runtime/first.py"
 _KEPT_VARIABLES: Final = ("SYSTEMROOT", "TEMP", "TMP", "TMPDIR")  # without which some systems start no process
 _RUN: Final = (
     "import sys; sys.argv[0] = 'componentize-py'; sys.path.insert(0, sys.argv.pop(1)); "
@@ -60,7 +60,7 @@ def make_component(sdk: Path, shim: Path, scratch: Path) -> Component:
     shutil.copytree(sdk, staging / "pywasmfilter", ignore=ignored)
     shutil.copy(shim / "_shim.abi3.so", staging / "pywasmfilter")
     shutil.copy(shim / "_stubs.abi3.so", staging)
-    (staging / "_image.py").write_text(_ENTRY, encoding="utf-8")
+    shutil.copy(sdk / _ENTRY, staging / "_image.py")
     (scratch / "wit").mkdir()
     (scratch / "wit" / "world.wit").write_text(_WORLD, encoding="utf-8")
     _run("-q", "-d", "wit", "-w", "image", "componentize", "_image", "-p", "staging", "-o", "image.wasm", cwd=scratch)

@@ -15,8 +15,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from . import hosts, upstreams
-from .errors import BinaryError, UnsupportedWasm, UsageError
+from . import contents, hosts, upstreams
+from .contents import Contents, PythonModule
+from .errors import BinaryError, CompilerError, UnsupportedWasm, UsageError
 from .hosts import Host
 from .upstreams import Upstream
 from .wasm import sections
@@ -78,7 +79,10 @@ class HostReport:
 
 @dataclass(frozen=True, slots=True)
 class ModuleReport:
-    """All there is to say of a module. Functions, globals and data segments are counted without imported ones."""
+    """All there is to say of a module. Functions, globals and data segments are counted without imported ones.
+
+    `python_modules` are those of a filter built with `pyfilter`.
+    """
 
     path: str | None
     size: int
@@ -92,6 +96,7 @@ class ModuleReport:
     data_segments: int
     features: tuple[str, ...]
     upstreams: tuple[Upstream, ...]
+    python_modules: tuple[PythonModule, ...]
     hosts: tuple[HostReport, ...]
     sections: tuple[SectionReport, ...]
     imports: tuple[ImportReport, ...]
@@ -114,6 +119,7 @@ def inspect(source: Path | str | bytes) -> ModuleReport:
             "this is a component, but Proxy-Wasm hosts load core modules: `pyfilter build` makes one of a filter", 4
         )
     outline = _outline(data)
+    python = contents.of_module(data)
     exports = tuple(outline.exports_with_types())
     abi = _abi(exports)
     subject = _Subject(outline, abi, {item.name: item.type for item in exports if item.kind == "function"})
@@ -130,11 +136,34 @@ def inspect(source: Path | str | bytes) -> ModuleReport:
         data_segments=outline.data_count,
         features=tuple(sorted(outline.features)),
         upstreams=upstreams.of_module(data),
+        python_modules=python.modules if python else (),
         hosts=tuple(_host_report(host, subject) for host in hosts.HOSTS),
         sections=tuple(SectionReport(name, size) for name, size in section_sizes(data)),
         imports=tuple(outline.imports),
         exports=exports,
     )
+
+
+def why(source: Path | str | bytes, name: str) -> list[PythonModule]:
+    """How a Python module came into a module: what the build was asked for, then what that imports, …, and itself last.
+
+    Raises UsageError for a file that cannot be read and for a module that does not say, and CompilerError for a name of
+    no module in it, or of one that is in all of them.
+    """
+    data = source if isinstance(source, bytes) else _read(Path(source))
+    python = contents.of_module(data)
+    if python is None:
+        raise UsageError("the module does not say which Python modules it has; those that `pyfilter build` makes do")
+    if chain := python.chain(name):
+        return chain
+    if name in python.always:
+        raise CompilerError(f"{name} is in every module: the interpreter or the SDK needs it")
+    raise CompilerError("; ".join([f"there is no Python module {name!r} in it", *_similar(python, name)]))
+
+
+def _similar(python: Contents, name: str) -> Iterator[str]:
+    if similar := python.similar(name)[:5]:
+        yield f"is it {' or '.join(similar)}?"
 
 
 def _read(path: Path) -> bytes:
@@ -480,11 +509,27 @@ def render(report: ModuleReport) -> str:
         _table([[f"{key}:", value] for key, value in _summary(report)]),
         ["Upstreams", *_indented(_table([_row(upstream) for upstream in report.upstreams]))],
         ["Hosts", *_indented(_hosts(report))],
+        ["Python modules", *_indented(_table(list(_python_rows(report)), right=1))],
         ["Sections", *_indented(_table([[item.name, f"{item.size:,}"] for item in report.sections], right=1))],
         ["Imports", *_indented(_table([[f"{i.module}.{i.name}", i.kind, i.type or "?"] for i in report.imports]))],
         ["Exports", *_indented(_table([[item.name, item.kind, item.type or "?"] for item in report.exports]))],
     ]
     return "\n\n".join("\n".join(block) for block in blocks if len(block) > 1) + "\n"
+
+
+def _python_rows(report: ModuleReport) -> Iterator[list[str]]:
+    """The largest first."""
+    for item in sorted(report.python_modules, key=lambda module: (-module.size, module.name)):
+        line = f", line {item.line}" if item.line else ""
+        yield [item.name, f"{item.size:,}", f"imported by {item.importer}{line}" if item.importer else ""]
+
+
+def render_why(chain: list[PythonModule]) -> str:
+    """The imports that brought a module in as text: `filter.py:3 → package.x:10 → json`."""
+    names = [chain[0].origin, *(module.name for module in chain[1:])]
+    lines = [module.line for module in chain[1:]] + [0]
+    steps = [f"{name}:{line}" if line else name for name, line in zip(names, lines, strict=True)]
+    return f"{' → '.join(steps)}\n  {chain[-1].origin}, {chain[-1].size:,} bytes"
 
 
 def _row(upstream: Upstream) -> list[str]:

@@ -38,14 +38,18 @@ def write_module(
 
     Of custom sections it has `customs`, and none of the image's.
 
-    Raises LinkError for an image of which this is not the whole state: one with a start function, with passive data,
-    or with another global than the stack pointer; and for an export that it does not have.
+    Passive data segments stay. They are the first of the image, if it has any.
+
+    Raises LinkError for an image of which this is not the whole state: one with a start function, or with another
+    global than the stack pointer; and for an export that it does not have.
     """
     written = {number: content for number, _, content in raw_sections(Cursor(image)) if number != sections.CUSTOM}
-    if sections.START in written or any(item.offset is None for item in _items(written, sections.DATA, sections.data)):
-        raise LinkError("an image cannot have a start function or passive data")
+    if sections.START in written:
+        raise LinkError("an image cannot have a start function")
     found = _items(written, sections.EXPORT, sections.export)
-    data = [sections.encode_data(Data(content, (sections.i32_const(address),))) for address, content in segments]
+    passive = [item for item in _items(written, sections.DATA, sections.data) if item.offset is None]
+    active = (Data(content, (sections.i32_const(address),)) for address, content in segments)
+    data = [sections.encode_data(item) for item in (*passive, *active)]  # in this order, since code has numbers of them
     contents = {number: written[number].rest() for number in _COPIED if number in written}
     contents[sections.MEMORY] = vec([sections.encode_limits(memory)])
     contents[sections.GLOBAL] = _global(_items(written, sections.GLOBAL, sections.global_), stack_pointer)

@@ -16,10 +16,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
-from . import hosts, runtime_image, settings, snapshot, upstreams
+from . import contents, hosts, runtime_image, settings, snapshot, upstreams
 from .entries import Entry, find_entries, import_names
 from .errors import BuildStopped, CompilerError, FilterError, UsageError
 from .hosts import AbiVersion
+from .linker import unused_data
 from .module_writer import write_module
 from .runtime_image import RuntimeImage
 from .sources import SITE_PACKAGES, Folder, Sources, installed_roots, shown
@@ -28,6 +29,7 @@ from .wasm import sections
 from .wasm.binary import raw_sections
 from .wasm.cursor import Cursor
 from .wasm.module import Custom, Limits
+from .watching import Watch
 
 StrPath: TypeAlias = str | os.PathLike[str]
 
@@ -40,7 +42,7 @@ class BuildResult:
     """What a build made.
 
     `modules` are the Python modules that the filters brought in, with the origin of each; `upstreams` are the services
-    that the filters call by name, for which the proxy needs clusters.
+    that the filters call by name, for which the proxy needs clusters. `parts` say what the bytes of the module are.
     """
 
     path: Path
@@ -53,6 +55,7 @@ class BuildResult:
     imports: list[str]
     modules: list[tuple[str, str]]
     upstreams: list[Upstream]
+    parts: list[contents.Part]
     seconds: float
 
     def to_json(self) -> dict[str, Any]:
@@ -69,8 +72,12 @@ def build(
     timeout: float = settings.TIMEOUT,
     max_memory: int = settings.MAX_MEMORY,
     abi: AbiVersion = settings.ABI,
+    prune: bool = True,
+    name_missing: bool = False,
+    keep_docs: bool = False,
     progress: Callable[[str], None] = lambda _: None,
     on_output: Callable[[str], None] = lambda _: None,
+    watch: Watch | None = None,
 ) -> BuildResult:
     """Build the filter at a path, or those at several, into one Proxy-Wasm module with all their plugins.
 
@@ -79,8 +86,11 @@ def build(
     `output` defaults to `<name>.wasm` in the current folder, `name` to the plugin's name if there is one plugin, else
     to that of the first file or folder. `include` names modules to keep although no import statement names them.
     `timeout` in seconds bounds the filters' own import. `max_memory` in MiB bounds the memory of each VM, after which
-    Python raises MemoryError. `abi` is the version of the ABI that the module declares. `progress` is called when a
-    step that takes a while begins, `on_output` with each line that the filters print at import.
+    Python raises MemoryError. `abi` is the version of the ABI that the module declares. `prune` is False for a module
+    with all of the interpreter, reachable or not; `name_missing` lets a module that is not whole tell the name of a
+    function that it misses. `keep_docs` keeps docstrings, and the columns that `co_positions`
+    tells, of what the filters import. `progress` is called when a step that takes a while begins, `on_output` with
+    each line that the filters print at import. `watch` learns what the build reads, and keeps the image for the next.
 
     Raises FilterError, which names the user's file and line, or another CompilerError. No file is written then, and an
     existing one is left as it was.
@@ -89,15 +99,24 @@ def build(
     entries = find_entries([paths] if isinstance(paths, str | os.PathLike) else paths)
     _check_options(timeout, max_memory, abi)
     _check_output(entries, output, name)
-    image = runtime_image.load(progress, abi)
-    taken = _import(entries, image, include, snapshot.Limits(timeout, max_memory), on_output)
+    image = (watch and watch.image(abi)) or runtime_image.load(progress, abi)
+    sources = _sources(entries, image)
+    if watch is not None:
+        watch.take(sources, image)
+    request = snapshot.Request(abi, import_names(entries, sources), include, keep_docs)
+    taken = _import(entries, image, sources, request, snapshot.Limits(timeout, max_memory), on_output)
     plugins = taken.report["plugins"]
     exports = sorted([*hosts.callbacks(abi).keys() & taken.report["callbacks"], hosts.marker(abi), *_ALWAYS_EXPORTED])
     memory = _memory(entries, taken.memory_pages, max_memory)
-    code = image.wasm_for(taken.report["builtins"])
+    found = taken.report
+    kind = {"compiler": found["compiler"], "name_missing": name_missing}
+    code = image.code(found["left_out"], **kind) if prune else image.whole_code()
     called = [Upstream(**described) for described in taken.report["upstreams"]]
     customs = [Custom(upstreams.SECTION, upstreams.encode(called))] if called else []
-    module = write_module(code, exports, memory, taken.segments, image.stack_pointer, customs)
+    segments = list(taken.segments(unused_data(code)))
+    use = contents.Use(taken.report, taken.bytes_of_heap(segments))
+    customs.append(Custom(contents.SECTION, contents.encode(use.contents())))
+    module = write_module(code, exports, memory, segments, image.stack_pointer, customs)
     chosen = name or (plugins[0] if len(plugins) == 1 else entries[0].name)
     target = Path(output) if output is not None else Path(f"{_file_name(chosen)}.wasm")
     _write(target, module)
@@ -112,30 +131,33 @@ def build(
         imports=_imports(module),
         modules=taken.report["modules"],
         upstreams=called,
+        parts=use.parts(module),
         seconds=round(time.perf_counter() - start, 3),
     )
+
+
+def _sources(entries: list[Entry], image: RuntimeImage) -> Sources:
+    sdk = Folder(runtime_image.sdk_folder().parent, SITE_PACKAGES, only="pywasmfilter")
+    folders = list(dict.fromkeys(entry.root for entry in entries))
+    return Sources([sdk, image.standard_library, *installed_roots()], folders, left_out="pywasmfilter.testing")
 
 
 def _import(
     entries: list[Entry],
     image: RuntimeImage,
-    include: Iterable[str],
+    sources: Sources,
+    request: snapshot.Request,
     limits: snapshot.Limits,
     on_output: Callable[[str], None],
 ) -> snapshot.Snapshot:
     """Import the filters in the image. Raises FilterError if that fails, or if one of them registers no plugin."""
-    sdk = Folder(runtime_image.sdk_folder().parent, SITE_PACKAGES, only="pywasmfilter")
-    folders = list(dict.fromkeys(entry.root for entry in entries))
-    sources = Sources([sdk, image.standard_library, *installed_roots()], folders, left_out="pywasmfilter.testing")
-    names = import_names(entries, sources)
-    request = snapshot.Request(image.abi, names, include)
     try:
         taken = snapshot.take(image.engine, image.module, sources, request, limits, on_output)
     except BuildStopped as error:
         raise FilterError(str(error), _reached(entries, sources).path) from error
     if "error" in taken.report:
         raise _filter_error(taken.report["error"], entries, sources)
-    for name, entry in zip(names, entries, strict=True):
+    for name, entry in zip(request.modules, entries, strict=True):
         if not taken.report["registered"][name]:
             advice = 'decorate a class with @http_filter("name") or @plugin("name")'
             raise FilterError(f"registers no plugin: {advice}", entry.path)

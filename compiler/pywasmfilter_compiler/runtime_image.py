@@ -4,13 +4,14 @@ Modules of each version of the ABI begin with an image of their own. It has the 
 
     <cache>/images/<key>/
         image.wasm     the linked module
-        pruned.wasm    the same without the parts that most filters never use: what their modules begin with
+        code-<id>.wasm the same without what filters of a kind never reach: what their modules begin with
         image.cwasm    the same, compiled by wasmtime for this machine: it loads in milliseconds
         stdlib.zip     the standard library's sources, from which later builds import
         index.json     size and SHA-256 of the others, and the ABI version; written last, so a folder without it is
                        no image
 
 The key is a hash of everything the image depends on. A folder whose files do not match its index is built again.
+The code for a kind of filters is made when the first of them is built.
 """
 
 from __future__ import annotations
@@ -24,29 +25,32 @@ import shutil
 import sys
 import tempfile
 import zipfile
-from collections.abc import Callable, Iterable
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, BinaryIO, Final
 
 import wasmtime
 
-from . import componentize, hosts, parts, snapshot, wasi
+from . import componentize, cpython, hosts, snapshot, wasi
 from .component.decode import decode as decode_component
 from .errors import CompilerError
 from .hosts import AbiVersion
-from .linker import External, LinkPlan, StackGuard, link, prune
+from .linker import Cut, External, LinkPlan, StackGuard, Telling, link, prune
 from .sources import COMPILED, PRECOMPILED, STANDARD_LIBRARY, Archive, Sources
 from .wasm import binary
+
+if sys.platform != "win32":
+    import fcntl
 
 Progress = Callable[[str], None]
 """Called with a sentence when a step that takes a while begins."""
 
 _PRECOMPILE_LIMITS: Final = snapshot.Limits(timeout=300.0, memory=1024)
-_FILES: Final = ("image.wasm", "pruned.wasm", "image.cwasm", "stdlib.zip")
+_FILES: Final = ("image.wasm", "image.cwasm", "stdlib.zip")
 _PACKAGE: Final = Path(__file__).parent
 _SHIM: Final = _PACKAGE / "shim"
 
@@ -100,12 +104,32 @@ class RuntimeImage:
     module: wasmtime.Module
     standard_library: Archive
 
-    def wasm_for(self, builtins: Iterable[str]) -> bytes:
-        """The linked module for a filter that may import these built-in modules: without the parts of all others."""
-        unused = parts.unused(builtins)
-        if unused == parts.unused(()):
-            return (self.folder / "pruned.wasm").read_bytes()
-        return _pruned((self.folder / "image.wasm").read_bytes(), unused)
+    def code(
+        self,
+        left_out: Iterable[str] = cpython.BUILTINS,
+        *,
+        compiler: bool = False,
+        name_missing: bool = False,
+    ) -> bytes:
+        """What the module of a filter begins with that has not these built-in modules, or not Python's own compiler.
+
+        With `name_missing` it tells the name of a function that is missing, if one is called. It is made once and kept.
+        The name of the file has its digest, so that a damaged one is made again.
+        """
+        cuts = cpython.cuts(left_out, compiler=compiler)
+        telling = cpython.TELLING._replace(names=name_missing)
+        kind = hashlib.sha256(repr((sorted(cuts.items()), telling)).encode()).hexdigest()[:16]
+        for path in self.folder.glob(f"code-{kind}-*.wasm"):
+            data = path.read_bytes()
+            if path.stem.endswith(hashlib.sha256(data).hexdigest()):
+                return data
+        data = _pruned((self.folder / "image.wasm").read_bytes(), cuts, telling)
+        _keep(self.folder / f"code-{kind}-{hashlib.sha256(data).hexdigest()}.wasm", data)
+        return data
+
+    def whole_code(self) -> bytes:
+        """The same for a filter that is to have all there is."""
+        return (self.folder / "image.wasm").read_bytes()
 
     @property
     def stack_pointer(self) -> int:
@@ -188,7 +212,10 @@ def clear() -> list[Path]:
     removed = [path for path in _children(cache_folder()) if _OURS.fullmatch(path.name)]
     for path in removed:
         try:
-            shutil.rmtree(path)
+            if path.is_file():
+                path.unlink(missing_ok=True)
+            else:
+                shutil.rmtree(path)
         except OSError as error:
             raise CompilerError(f"{path} cannot be removed: {error.strerror or error}") from error
     return removed
@@ -226,8 +253,8 @@ _INGREDIENTS: Final = (
     ("compiler", "component/*.py"),
     ("compiler", "linker/*.py"),
     ("compiler", "componentize.py"),
+    ("compiler", "cpython.py"),
     ("compiler", "hosts.py"),
-    ("compiler", "parts.py"),
     ("compiler", "runtime_image.py"),
     ("compiler", "snapshot.py"),
     ("compiler", "sources.py"),
@@ -268,28 +295,65 @@ def _fingerprint(path: Path) -> dict[str, object]:
 
 
 def _build(folder: Path, abi: AbiVersion, progress: Progress) -> None:
+    """Build the image, or wait for whoever is building it."""
+    lock = folder.parent / f"{_BUILDING}{folder.name}"
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with _one_at_a_time(lock, lambda: progress(f"runtime image: waiting for the process that has {lock}")):
+            if not is_whole(folder):
+                _build_beside(folder, abi, progress)
+    except OSError as error:
+        raise CompilerError(f"the runtime image cannot be kept in {folder.parent}: {error}") from error
+
+
+@contextmanager
+def _one_at_a_time(lock: Path, waiting: Callable[[], object]) -> Iterator[None]:
+    """Hold a lock, which the system takes back when a process ends; call `waiting` if somebody else holds it.
+
+    It saves work, and nothing depends on it: where there are no locks, as on some network drives, two build at once.
+    """
+    with lock.open("ab") as file:
+        if not _taken(file, wait=False):
+            waiting()
+            _taken(file, wait=True)
+        try:
+            yield
+        finally:
+            with suppress(OSError):
+                lock.unlink()
+
+
+def _taken(file: BinaryIO, *, wait: bool) -> bool:
+    """Take the lock of a file; False if somebody else holds it and is not waited for."""
+    if sys.platform != "win32":
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        except OSError:
+            return True  # no locks here
+    return True
+
+
+def _build_beside(folder: Path, abi: AbiVersion, progress: Progress) -> None:
     """Build beside, then rename: whoever looks at `folder` finds a whole image or none.
 
     Of two builds at once the first to finish wins, and the other finds that its work is there.
     """
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=_BUILDING, dir=folder.parent) as scratch:
-            new = Path(scratch) / "image"
-            new.mkdir()
-            _write_files(new, Path(scratch), abi, progress)
-            index = {"abi": abi, **{name: _fingerprint(new / name) for name in _FILES}}
-            (new / "index.json").write_text(json.dumps(index), encoding="utf-8")
+    with tempfile.TemporaryDirectory(prefix=_BUILDING, dir=folder.parent) as scratch:
+        new = Path(scratch) / "image"
+        new.mkdir()
+        _write_files(new, Path(scratch), abi, progress)
+        index = {"abi": abi, **{name: _fingerprint(new / name) for name in _FILES}}
+        (new / "index.json").write_text(json.dumps(index), encoding="utf-8")
+        if not is_whole(folder):
+            with suppress(FileNotFoundError):
+                folder.rename(Path(scratch) / "broken")
+        try:
+            new.rename(folder)
+        except OSError:
             if not is_whole(folder):
-                with suppress(FileNotFoundError):
-                    folder.rename(Path(scratch) / "broken")
-            try:
-                new.rename(folder)
-            except OSError:
-                if not is_whole(folder):
-                    raise
-    except OSError as error:
-        raise CompilerError(f"the runtime image cannot be kept in {folder.parent}: {error}") from error
+                raise
 
 
 def _write_files(new: Path, scratch: Path, abi: AbiVersion, progress: Progress) -> None:
@@ -298,7 +362,6 @@ def _write_files(new: Path, scratch: Path, abi: AbiVersion, progress: Progress) 
     progress("runtime image: linking its modules into one")
     wasm = link_image(component.data, abi)
     (new / "image.wasm").write_bytes(wasm)
-    (new / "pruned.wasm").write_bytes(_pruned(wasm, parts.unused(())))
     progress("runtime image: compiling it for this machine (wasmtime)")
     engine = snapshot.new_engine()
     module = wasmtime.Module(engine, wasm)
@@ -338,18 +401,31 @@ def link_image(component: bytes, abi: AbiVersion) -> bytes:
         stubs=_host_functions(abi),
         host_functions=wasi.replacements(decoded),
         guard=_STACK_GUARD,
+        layout=cpython.LAYOUT,
     )
     return binary.encode(link(decoded, plan))
 
 
+_FOR_BUILDS: Final = ("__stack_pointer", "pyfilter_build", "pyfilter_scrub")
 _ALWAYS_EXPORTED: Final = (
-    *("malloc", "free", "memory", "__stack_pointer", "pyfilter_build", "pyfilter_scrub"),
-    parts.STAND_IN,
+    *("malloc", "free", "memory", *_FOR_BUILDS),
+    *(cpython.LEFT_OUT, cpython.NO_COMPILER, cpython.TELLING.buffer, cpython.TELLING.report),
 )
 
 
-def _pruned(wasm: bytes, unused: Iterable[int]) -> bytes:
-    return binary.encode(prune(binary.decode(wasm), parts.functions(unused), parts.STAND_IN))
+def _pruned(wasm: bytes, cuts: Mapping[str, Cut], telling: Telling) -> bytes:
+    """An image without data, and without what a filter never reaches and what only builds need."""
+    module = binary.decode(wasm)
+    exports = {item.name for item in module.exports} - {*_FOR_BUILDS}
+    return binary.encode(prune(module, exports, cuts, telling))
+
+
+def _keep(path: Path, data: bytes) -> None:
+    """Write beside, then rename. In a cache that cannot be written it is made again next time."""
+    with suppress(OSError):
+        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".", delete=False) as file:
+            file.write(data)
+        Path(file.name).replace(path)
 
 
 def _callbacks(abi: AbiVersion) -> dict[str, str]:

@@ -58,6 +58,9 @@ def _validate(file: Path, table: object) -> dict[str, Any]:
         timeout: float = Field(default=TIMEOUT, gt=0, le=LONGEST_TIMEOUT, allow_inf_nan=False)
         max_memory: int = Field(default=MAX_MEMORY, ge=1, le=MOST_MEMORY)
         abi: AbiVersion = ABI
+        prune: bool = True
+        name_missing: bool = False
+        keep_docs: bool = False
 
     try:
         settings = BuildSettings.model_validate(table).model_dump(exclude_unset=True)

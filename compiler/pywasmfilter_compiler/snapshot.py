@@ -13,11 +13,12 @@ import marshal
 import re
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
 import wasmtime
 
+from . import unread
 from .errors import BuildStopped
 from .hosts import AbiVersion
 from .sources import NOT_FOLLOWED, Sources
@@ -32,19 +33,21 @@ _THREAD_STACK: Final = 16 << 20
 
 
 class Request(NamedTuple):
-    """What to build, for a version of the ABI: `modules` to import in order, `include` further ones to keep, `record`
-    what is compiled.
+    """What to build, for a version of the ABI: `modules` to import in order, `include` further ones to keep,
+    `keep_docs`, whether with docstrings and columns, `record` what is compiled.
     """
 
     abi: AbiVersion
     modules: Iterable[str] = ()
     include: Iterable[str] = ()
+    keep_docs: bool = False
     record: bool = False
 
     def to_bytes(self, max_memory: int) -> bytes:
         """As `pywasmfilter/_runtime/build.py` takes it. `max_memory` in bytes bounds the memory of each VM."""
         names = {"modules": list(self.modules), "include": list(self.include), "not_followed": sorted(NOT_FOLLOWED)}
-        return marshal.dumps({**names, "abi": self.abi, "record": self.record, "max_memory": max_memory}, 2)
+        options = {"abi": self.abi, "keep_docs": self.keep_docs, "record": self.record, "max_memory": max_memory}
+        return marshal.dumps({**names, **options}, 2)
 
 
 class Limits(NamedTuple):
@@ -56,11 +59,23 @@ class Limits(NamedTuple):
 
 @dataclass(slots=True)
 class Snapshot:
-    """The state of an instance after the build, and what the build reported."""
+    """What a build reported and, unless that is an error, the memory of the instance after it."""
 
     report: dict[str, Any]
     memory_pages: int
-    segments: list[tuple[int, bytes]] = field(default_factory=list)
+    memory: unread.Memory | None = None
+
+    def segments(self, unused: Iterable[tuple[int, int]]) -> Iterator[tuple[int, bytes]]:
+        """(address, content) of what is in memory, without the parts of which (address, size) is given."""
+        if self.memory is not None:
+            for start, size in unused:
+                self.memory.clear(start, start + size)
+            yield from segments(self.memory.bytes)
+
+    def bytes_of_heap(self, segments: Iterable[tuple[int, bytes]]) -> int:
+        """How much of such segments is on the heap."""
+        heap = self.memory.heap if self.memory else 0
+        return sum(len(content) for address, content in segments if address >= heap)
 
 
 def new_engine() -> wasmtime.Engine:
@@ -81,8 +96,7 @@ def take(
 ) -> Snapshot:
     """Run a build in a fresh instance of the image.
 
-    `output` gets each line that the user's code prints. The snapshot of a failed build has a
-    report with "error" and no data.
+    `output` gets each line that the user's code prints. The report of a failed build has an "error".
     Raises BuildStopped if the build does not end in time or brings the interpreter down.
     """
     host = _BuildHost(sources, output)
@@ -97,9 +111,17 @@ def take(
     snapshot = Snapshot(host.report, memory.size(store))
     if "error" not in host.report:
         store.set_limits(memory_size=memory.data_len(store))
-        _interruptible(engine, limits.timeout, lambda: exports["pyfilter_scrub"](store))  # type: ignore[operator]
-        snapshot.segments = list(segments(_copy(store, memory)))
+        copy = _scrubbed(engine, store, exports, limits.timeout)
+        unread.clear(copy, host.report, keep_docs=request.keep_docs)
+        snapshot.memory = copy
     return snapshot
+
+
+def _scrubbed(engine: wasmtime.Engine, store: wasmtime.Store, exports: Any, timeout: float) -> unread.Memory:
+    """The memory of a build that is over, with zeros where nothing is kept."""
+    heap: list[int] = []
+    _interruptible(engine, timeout, lambda: heap.append(exports["pyfilter_scrub"](store)))
+    return unread.Memory(_copy(store, exports["memory"]), exports["__stack_pointer"].value(store), heap[0])
 
 
 def _initial_memory(module: wasmtime.Module) -> int:
@@ -234,8 +256,8 @@ def _memory(caller: wasmtime.Caller) -> wasmtime.Memory:
     return memory
 
 
-def _copy(store: wasmtime.Store, memory: wasmtime.Memory) -> bytes:
-    return ctypes.string_at(memory.data_ptr(store), memory.data_len(store))
+def _copy(store: wasmtime.Store, memory: wasmtime.Memory) -> bytearray:
+    return bytearray(ctypes.string_at(memory.data_ptr(store), memory.data_len(store)))
 
 
 # A segment costs about eight bytes; and V8 refuses a module with more than 100,000 of them.
@@ -243,7 +265,7 @@ _GAP: Final = bytes(32)
 _ZEROS: Final = re.compile(rb"\0*+")
 
 
-def segments(memory: bytes) -> Iterator[tuple[int, bytes]]:
+def segments(memory: bytes | bytearray) -> Iterator[tuple[int, bytes]]:
     """(address, content) of everything in a memory that is not zero; short runs of zeros stay inside a segment."""
     position = 0
     while True:
@@ -252,4 +274,4 @@ def segments(memory: bytes) -> Iterator[tuple[int, bytes]]:
             return
         end = memory.find(_GAP, start)
         position = len(memory) if end < 0 else end
-        yield start, memory[start:position].rstrip(b"\0")
+        yield start, bytes(memory[start:position]).rstrip(b"\0")

@@ -7,6 +7,7 @@ depend on the machine; it is what tracebacks in the proxy show.
 from __future__ import annotations
 
 import os
+import stat
 import sys
 import sysconfig
 from collections.abc import Iterable, Iterator
@@ -14,10 +15,12 @@ from dataclasses import dataclass, field
 from functools import partial
 from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
-from typing import Final, Literal, NamedTuple, Protocol
-from zipfile import ZipFile
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple, Protocol
 
 from .errors import CompilerError, FilterError
+
+if TYPE_CHECKING:
+    from zipfile import ZipFile
 
 _NATIVE_SUFFIXES: Final = (*EXTENSION_SUFFIXES, ".so", ".pyd")
 
@@ -91,6 +94,19 @@ class Archive:
         return self.zip.read(name) if name in self.names else None
 
 
+FileState = tuple[int, int, int] | None
+"""What changes when a file does: time, size and identity; None for what is no file, such as a part of an archive."""
+
+
+def file_state(path: Path) -> FileState:
+    """The state of a file. Of a folder nothing is told, since each file that comes or goes would change it."""
+    try:
+        status = os.stat(path)  # noqa: PTH116  # takes any path
+    except (OSError, ValueError):
+        return None
+    return (status.st_mtime_ns, status.st_size, status.st_ino) if stat.S_ISREG(status.st_mode) else None
+
+
 class Source(NamedTuple):
     """A module that was looked for. `content` is None for a namespace package and where there is no source.
 
@@ -121,7 +137,8 @@ class Sources:
     """Finds modules for the filters in `folders`: in the filter's own folder, then in `roots`, in order.
 
     `aliases` gives files that are known under another module name, `left_out` names a package that no filter has.
-    `paths` remembers the file of each origin that was found on disk, in the order in which they were first asked for.
+    `paths` remembers the file of each origin that was found on disk, in the order in which they were first asked for,
+    and `found` where each name was found, with the state of its files before they were read.
     """
 
     roots: list[Root]
@@ -129,6 +146,7 @@ class Sources:
     aliases: dict[str, Place] = field(default_factory=dict)
     left_out: str = ""
     paths: dict[str, Path] = field(default_factory=dict)
+    found: dict[str, list[tuple[Place, FileState]]] = field(default_factory=dict)
 
     def find(self, name: str) -> Source:
         """The source of a module by its absolute dotted name.
@@ -136,12 +154,24 @@ class Sources:
         Raises CompilerError if it cannot be read, and FilterError if filters of different folders would find different
         modules: there is one interpreter, and it has one module of a name.
         """
-        places = [self.aliases[name]] if name in self.aliases else self.places(name)
+        self.found[name] = self._look(name)
+        places = [place for place, _ in self.found[name]]
         found = [self._source(place) for place in places]
         for place, source in zip(places[1:], found[1:], strict=True):
             if (source.kind, source.content) != (found[0].kind, found[0].content):
                 raise self._conflict(name, places[0], place)
         return found[0] if found else Source("missing")
+
+    def changed(self) -> bool:
+        """Whether a name that was asked for would be found elsewhere now, or in a file that is another since."""
+        return any(self._look(name) != before for name, before in self.found.items())
+
+    def _look(self, name: str) -> list[tuple[Place, FileState]]:
+        places = [self.aliases[name]] if name in self.aliases else self.places(name)
+        return [
+            (place, file_state(place.root.path / place.relative) if isinstance(place.root, Folder) else None)
+            for place in places
+        ]
 
     def places(self, name: str) -> list[Place]:
         """Where the filters find a module: nowhere, or in one place, or in several if their folders disagree."""
@@ -234,14 +264,16 @@ PRECOMPILED: Final = tuple(
 
 NOT_FOLLOWED: Final = frozenset(
     """
-    __main__ _aix_support _android_support _apple_support _ios_support _osx_support _pydatetime _pydecimal _pyio
-    _pylong _pyrepl argparse asyncio bdb bz2 cmd code codeop compression concurrent ctypes curses dbm distutils
-    doctest ensurepip ftplib getopt getpass gettext glob gzip http idlelib imaplib lzma mailbox multiprocessing
-    nturl2path optparse pathlib pdb platform plistlib poplib profile pstats pty pyclbr pydoc pydoc_data readline
-    rlcompleter runpy select selectors shutil signal site smtplib socket socketserver sqlite3 ssl subprocess
-    symtable sysconfig tabnanny tarfile tempfile termios test threading tkinter trace tracemalloc tty unittest venv
-    webbrowser winreg wsgiref xmlrpc zipapp zipfile zipimport
+    __main__ _aix_support _android_support _apple_support _colorize _ios_support _osx_support _pydatetime _pydecimal
+    _pyio _pylong _pyrepl annotationlib argparse ast asyncio bdb bz2 cmd code codeop compression concurrent ctypes
+    curses dbm dis distutils doctest ensurepip ftplib getopt getpass gettext glob gzip http idlelib imaplib inspect
+    linecache logging lzma mailbox multiprocessing nturl2path optparse pathlib pdb pickle platform plistlib poplib
+    profile pstats pty pyclbr pydoc pydoc_data readline rlcompleter runpy select selectors shutil signal site
+    smtplib socket socketserver sqlite3 ssl subprocess symtable sysconfig tabnanny tarfile tempfile termios test
+    threading tkinter tokenize trace traceback tracemalloc tty typing unicodedata unittest venv webbrowser winreg
+    wsgiref xmlrpc zipapp zipfile zipimport
     """.split()
 )
-"""What an import inside a function of the standard library does not bring in: it needs an operating system, or is a
-developer's tool. A filter or an installed package that names one of these gets it all the same."""
+"""What an import inside a function of the standard library does not bring in: it needs an operating system, is a
+developer's tool or there to look into code, or is large and hardly ever wanted in such a place (`unicodedata`, for
+names of characters in a pattern). A filter or an installed package that names one of these gets it all the same."""

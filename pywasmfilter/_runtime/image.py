@@ -7,6 +7,7 @@ them.
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 
@@ -15,6 +16,7 @@ from . import build, environment
 
 _STANDARD_LIBRARY = "/python"
 _OUTPUT = "/0/stdlib"
+_FIRST = "_image"
 
 
 def _copy_sources(source: str, target: str) -> None:
@@ -38,6 +40,48 @@ def _name_origins() -> None:
                 module.__spec__.origin = module.__file__
 
 
+def _bytes_of_sdk() -> int:
+    """What the SDK's objects take, and those that only they know of, as far as `sys.getsizeof` tells."""
+    pending: list[object] = [vars(module) for name, module in sys.modules.items() if _is_of_sdk(name)]
+    seen: set[int] = set()
+    size = 0
+    while pending:
+        thing = pending.pop()
+        if id(thing) in seen or isinstance(thing, type(sys)) or not _is_of_sdk(getattr(thing, "__module__", None)):
+            continue
+        seen.add(id(thing))
+        size += sys.getsizeof(thing) + _OF_ALLOCATOR
+        pending += gc.get_referents(thing)
+        if isinstance(thing, type(make.__code__)):
+            pending += (thing.co_consts, thing.co_names, thing.co_linetable, thing.co_qualname)
+    return size
+
+
+_OF_ALLOCATOR = 12
+"""Bytes that a block of memory takes besides its content, on average: sizes are multiples of 16."""
+
+
+def _is_of_sdk(module: object) -> bool:
+    """Whether a module of this name belongs to the SDK, or a thing that says of no module that it is of it."""
+    return not isinstance(module, str) or module.partition(".")[0] == "pywasmfilter"
+
+
+def _stand_in_for_imports() -> None:
+    """Offer what the tool that builds the image imports, to convert values of calls that no module makes.
+
+    The real modules would import a good part of the standard library, which would lie in memory between the objects
+    that stay.
+    """
+    for name, members in _IMPORTS_OF_THE_TOOL.items():
+        module = type(sys)(name)
+        for member in members:
+            setattr(module, member, None)
+        sys.modules.setdefault(name, module)
+
+
+_IMPORTS_OF_THE_TOOL = {"componentize_py_types": ("Some", "Ok", "Err"), "random": ("seed",), "weakref": ("finalize",)}
+
+
 def make() -> None:
     """Prepare the interpreter of this process."""
     _copy_sources(_STANDARD_LIBRARY, _OUTPUT)
@@ -53,4 +97,6 @@ def make() -> None:
         build.build,
     )
     _name_origins()
-    build.keep_modules(sys.modules)
+    build.keep_modules(sys.modules.keys() - {_FIRST})
+    build.sdk_bytes = _bytes_of_sdk()
+    _stand_in_for_imports()

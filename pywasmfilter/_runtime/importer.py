@@ -12,7 +12,7 @@ import sys
 from _frozen_importlib import ModuleSpec
 
 from .. import _LAZY, _abi, registry
-from . import codecs
+from . import codecs, ledger, slimming
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,8 +24,9 @@ if TYPE_CHECKING:
 class Found:
     """A module that can be imported: where it came from and, unless it is a namespace package, its code.
 
-    `imports` and `codecs` say what it may need later; they are there while building only. So is `plugins`: the names
-    that were registered while the module was imported, by itself or by what it imported.
+    `imports` and `codecs` say what it may need later; they are there while building only. So are `plugins`, the names
+    that were registered while the module was imported, by itself or by what it imported, and `weight`, how large it is
+    beside others.
     """
 
     def __init__(self, origin: str, is_package: bool, code: CodeType | None, imports: list[Import]) -> None:
@@ -35,6 +36,7 @@ class Found:
         self.imports = imports
         self.codecs: frozenset[str] = frozenset()
         self.plugins: list[str] = []
+        self.weight = 0
 
     @property
     def is_standard(self) -> bool:
@@ -42,9 +44,9 @@ class Found:
         return self.origin.startswith("lib/python3.")
 
 
-Import = tuple[int, str, tuple[str, ...], bool]
-"""An import statement: level (0 for absolute), module, the names taken from it (empty for `import module`), and whether
-it stands in a function, and so does not run when its module is imported."""
+Import = tuple[int, str, tuple[str, ...], bool, int]
+"""An import statement: level (0 for absolute), module, the names taken from it (empty for `import module`), whether it
+stands in a function, and so does not run when its module is imported, and its line."""
 
 frozen: dict[str, Found] = {}
 """Modules that the finished module can still import."""
@@ -54,6 +56,9 @@ loaded: dict[str, Found] = {}
 
 record: dict[str, bytes] | None = None
 """Where to put what is compiled, if the compiler asks for it: it keeps the standard library's with the image."""
+
+keep_docs = False
+"""Whether what is compiled keeps its docstrings and its columns."""
 
 unusable: dict[str, str] = {}
 """Modules that an import statement names and that cannot run here, with the reason."""
@@ -73,6 +78,8 @@ class BuiltinGuard:
         """Nothing, so that the next finder is asked. Raises ModuleNotFoundError for what is left out."""
         if name in left_out:
             raise _not_in_filter(name)
+        if _abi.building:
+            ledger.imported(name)
 
 
 class Importer:
@@ -81,6 +88,8 @@ class Importer:
     @staticmethod
     def find_spec(name: str, _path: object = None, _target: object = None) -> ModuleSpec | None:
         """The spec of a module; None if the build finds none. A finished module raises an error that says more."""
+        if _abi.building:
+            ledger.begin(name)
         found = find(name)
         if found is None:
             if _abi.building:
@@ -109,6 +118,7 @@ class Importer:
             found.code = None
             found.plugins = list(registry.plugins)[before:]
             loaded[name] = found
+            ledger.end(name)
         if name in after_import:
             after_import[name](module)
 
@@ -139,39 +149,85 @@ def find(name: str) -> Found | None:
     if kind == "native":
         raise ImportError(f"{name} is native code ({origin}), which cannot run inside a proxy", name=name)
     found = Found(origin, kind == "package", None, [])
-    if compiled is not None:
+    found.weight = len(compiled or source or b"")
+    if compiled is not None and not keep_docs:
         found.code, found.imports = marshal.loads(compiled)  # noqa: S302  # this interpreter made it, for the image
     elif source is not None:
         tree = _compile(source, origin, _ONLY_AST)
-        found.code = _compile(tree, origin)
+        found.code = _code(tree, origin, found.is_standard)
         found.imports = list(_import_statements(tree, found.is_standard))
         if record is not None:
             record[name] = marshal.dumps((found.code, found.imports))
         if not found.is_standard:
+            _note_evaluation(tree)
             found.codecs = frozenset(codecs.named_in(found.code))
-            if _mentions_json(found.code):
-                found.imports.append((0, "json", (), True))
+            found.imports += [
+                (0, used, (), True, 0) for name, used in _USED_BY_NAME.items() if mentions(found.code, name)
+            ]
     frozen[name] = found
     return found
 
 
-def _mentions_json(code: CodeType) -> bool:
-    """Whether a module has the name, as in `reply.json()` or `json=…`: then the SDK imports `json` when it runs."""
+evaluates = False
+"""Whether source text may be compiled at run time: by a filter's own code, that of an installed package, or that of a
+module which is only imported then.
+"""
+
+
+def _note_evaluation(tree: Any) -> None:
+    global evaluates  # noqa: PLW0603  # the build reports it
+    pending = [tree]
+    while pending and not evaluates:
+        node = pending.pop()
+        evaluates = not _EVALUATING.isdisjoint(_names(node))
+        for field in node._fields:
+            child = getattr(node, field)
+            pending += [part for part in (child if isinstance(child, list) else [child]) if hasattr(part, "_fields")]
+
+
+def _names(node: Any) -> tuple[str, ...]:
+    """The name that a node of a syntax tree is, or what it imports."""
+    match type(node).__name__:
+        case "Name":
+            return (node.id,)
+        case "Import":
+            return tuple(f"import {alias.name}" for alias in node.names)
+        case "ImportFrom":
+            return (f"import {node.module}",)
+    return ()
+
+
+_EVALUATING = frozenset(("eval", "exec", "compile", "import ast", "import code", "import codeop", "import symtable"))
+
+
+_USED_BY_NAME = {"json": "json", "strptime": "_strptime"}
+"""What the SDK or C code imports at run time for a module that has such a name, as in `reply.json()` or `json=…`."""
+
+
+def mentions(code: CodeType, name: str) -> bool:
+    """Whether a module has a name, or a text that is one."""
     pending: list[Any] = [code]
     while pending:
         part = pending.pop()
         if isinstance(part, tuple):
             pending += part
         elif hasattr(part, "co_names"):
-            if "json" in part.co_names:
+            if name in part.co_names:
                 return True
             pending += part.co_consts
-        elif part == "json":
+        elif part == name:
             return True
     return False
 
 
 _ONLY_AST = 0x400
+
+
+def _code(tree: Any, origin: str, is_standard: bool) -> CodeType:
+    if keep_docs:
+        return _compile(tree, origin)  # type: ignore[no-any-return]
+    slimming.remove_docstrings(tree, also_mentioned=is_standard)
+    return slimming.without_columns(_compile(tree, origin))
 
 
 def _compile(source: Any, origin: str, flags: int = 0) -> Any:
@@ -188,7 +244,8 @@ def _compile(source: Any, origin: str, flags: int = 0) -> Any:
 def _import_statements(tree: Any, is_standard: bool) -> Iterator[Import]:
     """All import statements of a module, those inside functions too.
 
-    Not those for type checkers, and in the standard library not those of its command-line uses.
+    Not those for type checkers, and in the standard library not those of its command-line uses, and not those in place
+    of what is there in C.
     """
     pending = [(node, False) for node in tree.body]
     while pending:
@@ -196,17 +253,26 @@ def _import_statements(tree: Any, is_standard: bool) -> Iterator[Import]:
         kind = type(node).__name__
         if kind == "Import":
             for alias in node.names:
-                yield 0, alias.name, (), deferred
+                yield 0, alias.name, (), deferred, node.lineno
         elif kind == "ImportFrom":
-            yield node.level, node.module or "", tuple(alias.name for alias in node.names), deferred
+            yield node.level, node.module or "", tuple(alias.name for alias in node.names), deferred, node.lineno
         elif kind == "FunctionDef" and is_standard and node.name in _COMMAND_LINE_FUNCTIONS:
             continue
         elif not (kind == "If" and (_is_type_checking(node.test) or _is_main(node.test))):
-            inside = deferred or kind in ("FunctionDef", "AsyncFunctionDef")
-            for field in ("body", "orelse", "handlers", "finalbody", "cases"):
+            inside = deferred or kind in _LATER or (kind == "ExceptHandler" and is_standard)
+            handled = kind == "Try" and is_standard and _is_native(node.body)
+            for field in ("body", "orelse", *(() if handled else ("handlers",)), "finalbody", "cases"):
                 pending += [(child, inside) for child in getattr(node, field, ())]
 
 
+def _is_native(body: list[Any]) -> bool:
+    """Whether statements import only modules that are written in C."""
+    names = [getattr(statement, "module", None) for statement in body]
+    names += [alias.name for statement in body if type(statement).__name__ == "Import" for alias in statement.names]
+    return {name for name in names if name} <= set(sys.builtin_module_names) and any(names)
+
+
+_LATER = ("FunctionDef", "AsyncFunctionDef")
 _COMMAND_LINE_FUNCTIONS = ("main", "_main", "test", "_test", "_test_generator")
 
 
@@ -220,7 +286,7 @@ def _is_type_checking(test: Any) -> bool:
 
 def imported_names(package: str, statement: Import) -> Iterator[str]:
     """The modules that an import statement may import, parents first. `package` is the importing module's package."""
-    level, module, names, _ = statement
+    level, module, names, *_ = statement
     if level:
         parents = package.split(".")
         base = parents[: len(parents) - level + 1]

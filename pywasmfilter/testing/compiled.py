@@ -132,7 +132,7 @@ def _template(abi: hosts.AbiVersion) -> _Template | None:
     if not runtime_image.is_whole(runtime_image.current_folder(abi)):
         return None
     image = runtime_image.load(lambda _: None, abi)
-    code = image.wasm_for(())
+    code = image.code()
     known = {*hosts.callbacks(abi), hosts.marker(abi), *_ALWAYS_EXPORTED}
     exports = known.intersection(export.name for export in _sections(code)[sections.EXPORT].vec(sections.export))
     wasm = module_writer.write_module(code, exports, Limits(1, _MOST_PAGES), [], image.stack_pointer)
@@ -155,6 +155,8 @@ def _pieces(data: Cursor) -> Iterator[tuple[int, bytes]]:
     """The data segments, those close to each other as one. An instance is filled fastest with few pieces."""
     start, piece = 0, bytearray()
     for segment in data.vec(sections.data):
+        if segment.offset is None:
+            continue  # it takes no memory
         address = _constant(segment.offset)
         if address - start - len(piece) > _PAGE:
             yield start, bytes(piece)

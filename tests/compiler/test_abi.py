@@ -59,10 +59,16 @@ def built(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     return build(folder / "filter.py", folder / "out.wasm", abi=request.param)
 
 
-@pytest.fixture
-def compiled(built: BuildResult) -> wasmtime.Module:
+@pytest.fixture(scope="module")
+def engine() -> wasmtime.Engine:
+    """For all modules."""
+    return wasmtime.Engine()
+
+
+@pytest.fixture(scope="module")
+def compiled(built: BuildResult, engine: wasmtime.Engine) -> wasmtime.Module:
     """The module as wasmtime reads it, which finds it valid."""
-    return wasmtime.Module.from_file(wasmtime.Engine(), str(built.path))
+    return wasmtime.Module.from_file(engine, str(built.path))
 
 
 def functions(items: list[Any]) -> dict[str, tuple[list[str], list[str]]]:
@@ -103,10 +109,10 @@ def test_callbacks_that_a_version_lacks_are_not_exported(built: BuildResult) -> 
     assert ("proxy_on_foreign_function" in built.exports) is (built.abi != "0.1.0")
 
 
-def test_what_a_version_lacks_is_unimplemented(built: BuildResult) -> None:
+def test_what_a_version_lacks_is_unimplemented(
+    built: BuildResult, engine: wasmtime.Engine, compiled: wasmtime.Module
+) -> None:
     """A missing function answers Unimplemented inside the module; where there is an older one, that one is called."""
-    engine = wasmtime.Engine()
-    module = wasmtime.Module.from_file(engine, str(built.path))
     store, linker, called = wasmtime.Store(engine), wasmtime.Linker(engine), set[str]()
 
     def define(module: str, name: str, functype: Any) -> None:
@@ -116,9 +122,9 @@ def test_what_a_version_lacks_is_unimplemented(built: BuildResult) -> None:
 
         linker.define_func(module, name, functype, answer_ok)
 
-    for item in module.imports:
+    for item in compiled.imports:
         define(item.module, item.name or "", item.type)
-    exports: Any = linker.instantiate(store, module).exports(store)
+    exports: Any = linker.instantiate(store, compiled).exports(store)
     exports["proxy_on_context_create"](store, 1, 0)
     assert exports["proxy_on_vm_start"](store, 1, 0)
     assert exports["proxy_on_configure"](store, 1, 0)

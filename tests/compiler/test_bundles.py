@@ -222,8 +222,8 @@ def test_an_error_in_a_neighbour(folder: Path) -> None:
 def test_a_filter_that_loops(folder: Path, paths: tuple[str, str]) -> None:
     """The one that was being imported is named."""
     lay_out(folder, {"x/filter.py": plugin("x"), "y/filter.py": plugin("y", "while True: pass")})
-    with pytest.raises(FilterError, match=r"^y/filter\.py: importing it took more than 0\.5 seconds"):
-        build(paths, timeout=0.5)
+    with pytest.raises(FilterError, match=r"^y/filter\.py: importing it took more than 2 seconds"):
+        build(paths, timeout=2)
 
 
 @pytest.mark.parametrize(

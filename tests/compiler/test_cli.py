@@ -15,7 +15,7 @@ import subprocess
 import sys
 import zipfile
 from collections.abc import Iterator, Sequence
-from contextlib import closing, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -89,8 +89,10 @@ def test_build_a_file(folder: Path) -> None:
     assert first.startswith("my-filter.wasm  ")
     assert first.endswith(" s")
     digest = hashlib.sha256(Path("my-filter.wasm").read_bytes()).hexdigest()
-    assert [line.split()[0] for line in rest] == ["plugins", "callbacks", "sha256"]
-    assert rest[2].split()[1] == digest
+    assert [line.split()[0] for line in (*rest[:3], rest[-1])] == ["plugins", "callbacks", "contents", "sha256"]
+    assert rest[-1].split()[1] == digest
+    sizes = [int(line.removeprefix("  contents").split()[0].replace(",", "")) for line in rest[2:-1]]
+    assert sum(sizes) == Path("my-filter.wasm").stat().st_size
     assert "proxy_on_response_headers" in rest[1]
 
 
@@ -174,6 +176,29 @@ def test_build_for_a_version_of_the_abi(folder: Path) -> None:
     assert json.loads(succeed("inspect", "my-filter.wasm", "--json").stdout)["abi"] == "0.2.1"
 
 
+def test_build_a_whole_module(folder: Path) -> None:
+    """--no-prune and the setting keep all of the interpreter; --prune goes before the setting, and is what is done."""
+    whole = json.loads(succeed("build", "filter.py", "--no-prune", "--json").stdout)["size"]
+    (folder / "pyproject.toml").write_text("[tool.pyfilter]\nprune = false\n")
+    assert json.loads(succeed("build", "filter.py", "--json").stdout)["size"] == whole
+    pruned = json.loads(succeed("build", "filter.py", "--prune", "--json").stdout)["size"]
+    (folder / "pyproject.toml").unlink()
+    assert json.loads(succeed("build", "filter.py", "--json").stdout)["size"] == pruned < whole - 3_000_000
+
+
+def test_build_a_module_that_names_what_is_missing(folder: Path) -> None:
+    """--name-missing and the setting put the names of functions that are not there into the module."""
+    name = b"array_array_append"
+    succeed("build", "filter.py")
+    assert name not in (folder / "my-filter.wasm").read_bytes()
+    succeed("build", "filter.py", "--name-missing")
+    told = (folder / "my-filter.wasm").read_bytes()
+    assert name in told
+    (folder / "pyproject.toml").write_text("[tool.pyfilter]\nname_missing = true\n")
+    succeed("build", "filter.py")
+    assert (folder / "my-filter.wasm").read_bytes() == told
+
+
 def test_the_report_as_json(folder: Path) -> None:
     """--json prints one object with these facts about the file, and nothing else."""
     result = succeed("build", "filter.py", "--json")
@@ -192,7 +217,8 @@ def test_the_report_as_json(folder: Path) -> None:
     assert report["modules"]["filter"] == "filter.py"
     assert 0 < report["seconds"] < 600
     assert report.keys() == {
-        "path", "name", "size", "sha256", "abi", "plugins", "exports", "imports", "modules", "upstreams", "seconds"
+        "path", "name", "size", "sha256", "abi", "plugins", "exports", "imports", "modules", "upstreams", "parts",
+        "seconds",
     }  # fmt: skip
 
 
@@ -380,6 +406,20 @@ def test_inspect(folder: Path) -> None:
 
 
 COMPONENT = b"\0asm\x0d\0\1\0"
+
+
+def test_inspect_why(folder: Path) -> None:
+    """--why shows the imports that brought in a module, and what is not there is an error."""
+    (folder / "filter.py").write_text((folder / "filter.py").read_text() + "\nimport json\n")
+    line = len((folder / "filter.py").read_text().splitlines())
+    succeed("build", "filter.py")
+    assert succeed("inspect", "my-filter.wasm", "--why", "json").stdout.startswith(f"filter.py:{line} → json\n")
+    chain = json.loads(succeed("inspect", "my-filter.wasm", "--why", "json", "--json").stdout)
+    assert [(item["name"], item["importer"], item["line"]) for item in chain] == [
+        ("filter", "", 0),
+        ("json", "filter", line),
+    ]
+    assert "no Python module 'jsn' in it; is it json" in fail("inspect", "my-filter.wasm", "--why", "jsn")
 
 
 @pytest.mark.parametrize(
@@ -824,6 +864,16 @@ def start(*arguments: str, command: Sequence[str] = COMMAND, **options: Any) -> 
     )
 
 
+@contextmanager
+def running(*arguments: str, **options: Any) -> Iterator[subprocess.Popen[str]]:
+    """The same for a while: it does not outlive a test that fails."""
+    with start(*arguments, **options) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
 def test_a_process_that_succeeds(folder: Path) -> None:
     """Standard output is the result; in a pipe there is no progress."""
     process = start("build", "filter.py", "--json")
@@ -866,6 +916,20 @@ print("\\n".join(sys.modules), file=sys.stderr)
     loaded = {name.partition(".")[0] for name in done.stderr.split()}
     assert "click" in loaded
     assert loaded & set(FORBIDDEN) == set()
+
+
+def test_inspect_comes_quickly(folder: Path) -> None:
+    """`pyfilter inspect` reads a module without what builds need."""
+    (folder / "empty.wasm").write_bytes(b"\0asm\1\0\0\0")
+    code = """
+import sys
+from pywasmfilter_compiler.cli import main
+main(["inspect", "empty.wasm"], standalone_mode=False)
+print("\\n".join(sys.modules), file=sys.stderr)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "Hosts" in done.stdout
+    assert {name.partition(".")[0] for name in done.stderr.split()} & set(FORBIDDEN) == set()
 
 
 WARM = """
@@ -924,14 +988,11 @@ def test_ctrl_c_ends_a_build(folder: Path, loop: str) -> None:
     before = files(folder)
     # A shell starts what it puts into the background with SIGINT ignored, and so would this process's child be.
     heed = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
-    with start("build", "filter.py", "-o", "out.wasm", preexec_fn=heed) as process:
+    with running("build", "filter.py", "-o", "out.wasm", preexec_fn=heed) as process:
         assert process.stderr is not None
         assert process.stderr.readline() == "it loops\n"
         os.killpg(process.pid, signal.SIGINT)
-        try:
-            out, err = process.communicate(timeout=30)
-        finally:
-            process.kill()
+        out, err = process.communicate(timeout=30)
     assert process.returncode in {1, 130}
     assert (out, "Traceback" in err) == ("", False)
     assert files(folder) == before
@@ -946,13 +1007,13 @@ def test_call_on_a_terminal_without_unicode(folder: Path) -> None:
 
 
 LOOPING_CALL = """
-import sys, threading
+import os, threading
 from pywasmfilter.testing.vm import VM
 from pywasmfilter_compiler.cli import main
 
 def perform(vm, function, arguments):
-    # Once the module is at it again, which takes no time.
-    threading.Timer(0.3, print, ["it loops"], {"file": sys.stderr, "flush": True}).start()
+    # Once the module is at it again, which takes no time. At once, as there may be several host calls.
+    threading.Timer(0.3, os.write, [2, b"it loops\\n"]).start()
     return getattr(vm, function)(*arguments)
 
 VM.perform = perform
@@ -966,14 +1027,11 @@ def test_ctrl_c_ends_a_call_of_a_module_that_loops(folder: Path) -> None:
     (folder / "filter.py").write_text(FILTER + "        while True: pass\n")
     heed = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
     environment = {**os.environ, "TMPDIR": str(folder / "tmp")}
-    with start(command=[sys.executable, "-c", LOOPING_CALL], env=environment, preexec_fn=heed) as process:
+    with running(command=[sys.executable, "-c", LOOPING_CALL], env=environment, preexec_fn=heed) as process:
         assert process.stderr is not None
         assert process.stderr.readline() == "it loops\n"
         os.killpg(process.pid, signal.SIGINT)
-        try:
-            out, err = process.communicate(timeout=30)
-        finally:
-            process.kill()
+        out, err = process.communicate(timeout=30)
     assert process.returncode == 128 + signal.SIGINT
     assert (out, "Traceback" in err, list((folder / "tmp").iterdir())) == ("", False, [])
 
@@ -982,16 +1040,13 @@ def test_ctrl_c_twice_ends_tests_that_do_not_hear(folder: Path) -> None:
     """Tests that do not heed Ctrl-C, as in a module that loops, end at the second one."""
     code = "import signal, time\ndef test_it():\n  signal.signal(signal.SIGINT, signal.SIG_IGN)\n"
     (folder / "test_it.py").write_text(f"{code}  print('began', flush=True)\n  time.sleep(60)\n")
-    with start("test", "-s", "-p", "no:cacheprovider") as process:
+    with running("test", "-s", "-p", "no:cacheprovider") as process:
         assert process.stdout is not None
         assert any("began" in line for line in process.stdout)
-        try:
-            while process.poll() is None:
-                os.kill(process.pid, signal.SIGINT)
-                with suppress(subprocess.TimeoutExpired):
-                    process.wait(timeout=0.2)
-        finally:
-            process.kill()
+        while process.poll() is None:
+            os.kill(process.pid, signal.SIGINT)
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(timeout=0.2)
     assert process.returncode == 128 + signal.SIGKILL
 
 
@@ -999,14 +1054,11 @@ def test_ctrl_c_ends_tests(folder: Path) -> None:
     """Ctrl-C reaches pytest, which says what it has so far, and its exit code is the command's."""
     (folder / "test_it.py").write_text("import time\ndef test_it():\n  print('began', flush=True)\n  time.sleep(60)\n")
     heed = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
-    with start("test", "-s", "-p", "no:cacheprovider", preexec_fn=heed) as process:
+    with running("test", "-s", "-p", "no:cacheprovider", preexec_fn=heed) as process:
         assert process.stdout is not None
         assert any("began" in line for line in process.stdout)
         os.killpg(process.pid, signal.SIGINT)
-        try:
-            out, err = process.communicate(timeout=30)
-        finally:
-            process.kill()
+        out, err = process.communicate(timeout=30)
     assert process.returncode == pytest.ExitCode.INTERRUPTED
     assert "no tests ran" in out
     assert err == ""

@@ -5,6 +5,8 @@ What is tested with `cheap_images` is the cache: the images are tiny. Only `real
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import json
 import os
 import platform
@@ -13,7 +15,7 @@ import subprocess
 import sys
 import threading
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from importlib.metadata import PackageNotFoundError
 from itertools import pairwise
 from pathlib import Path
@@ -27,7 +29,7 @@ from pywasmfilter_compiler.sources import COMPILED
 from pywasmfilter_compiler.wasm.binary import decode
 
 ABI: hosts.AbiVersion = "0.2.1"
-FILES = ["image.wasm", "pruned.wasm", "image.cwasm", "stdlib.zip", "index.json"]
+FILES = ["image.wasm", "image.cwasm", "stdlib.zip", "index.json"]
 
 
 class Images:
@@ -41,7 +43,6 @@ class Images:
         progress("making an image")
         wasm = bytes(wasmtime.wat2wasm("(module)"))
         (new / "image.wasm").write_bytes(wasm)
-        (new / "pruned.wasm").write_bytes(wasm)
         self.before()
         (new / "image.cwasm").write_bytes(wasmtime.Module(snapshot.new_engine(), wasm).serialize())
         with zipfile.ZipFile(new / "stdlib.zip", "w") as archive:
@@ -62,7 +63,7 @@ def load() -> list[str]:
     """Load the image; gives what progress there was."""
     steps: list[str] = []
     image = runtime_image.load(steps.append, ABI)
-    assert image.wasm_for([]).startswith(b"\0asm")
+    assert image.whole_code().startswith(b"\0asm")
     assert image.standard_library.has_file("re.py")
     return steps
 
@@ -165,6 +166,127 @@ def test_a_build_that_ends_early_leaves_nothing(cheap_images: Images, error: Any
 # Two builds at once
 
 
+class Loading(threading.Thread):
+    """Loads the image beside the test; `steps` is what progress there was, `error` what went wrong."""
+
+    def __init__(self) -> None:
+        super().__init__(daemon=True)
+        self.steps: list[str] = []
+        self.error: BaseException | None = None
+        self._waits = threading.Event()
+        self.start()
+
+    def run(self) -> None:
+        try:
+            runtime_image.load(self._step, ABI)
+        except BaseException as error:  # noqa: BLE001  # the test looks at it
+            self.error = error
+
+    def _step(self, step: str) -> None:
+        self.steps.append(step)
+        if step.startswith("runtime image: waiting for "):
+            self._waits.set()
+
+    def until_it_waits(self) -> None:
+        assert self._waits.wait(30), (self.steps, self.error)
+
+    def result(self) -> list[str]:
+        """What progress there was, when it is done and well."""
+        self.join(30)
+        assert not self.is_alive()
+        assert self.error is None
+        return self.steps
+
+
+WAITING = "runtime image: waiting for the process that has {}"
+
+
+def lock() -> Path:
+    """What is there as long as an image is being built."""
+    folder = runtime_image.current_folder(ABI)
+    return folder.parent / f".building-{folder.name}"
+
+
+@pytest.mark.parametrize("broken", [False, True])
+def test_a_second_build_waits(cheap_images: Images, broken: bool) -> None:
+    """It says so and for whom, makes nothing itself, and has the first one's image; nothing is left beside it."""
+    if broken:
+        load()
+        truncate(runtime_image.current_folder(ABI) / "image.wasm")
+    seconds: list[Loading] = []
+
+    def another() -> None:
+        seconds.append(Loading())
+        seconds[0].until_it_waits()
+
+    cheap_images.before = another
+    before = cheap_images.made
+    assert load() == ["making an image"]
+    assert seconds[0].result() == [WAITING.format(lock())]
+    assert cheap_images.made == before + 1
+    assert entries() == [runtime_image.current_folder(ABI).name]
+
+
+def test_who_waited_for_a_failure_builds(cheap_images: Images) -> None:
+    """When the first build fails, the one that waited makes the image."""
+    seconds: list[Loading] = []
+
+    def another_and_fail() -> None:
+        cheap_images.before = lambda: None
+        seconds.append(Loading())
+        seconds[0].until_it_waits()
+        raise ToolError("componentize-py failed")
+
+    cheap_images.before = another_and_fail
+    with pytest.raises(ToolError):
+        load()
+    assert seconds[0].result() == [WAITING.format(lock()), "making an image"]
+    assert entries() == [runtime_image.current_folder(ABI).name]
+
+
+STUCK = """
+import sys
+from pywasmfilter_compiler import runtime_image
+runtime_image._write_files = lambda *_: (print("building", flush=True), sys.stdin.read())
+runtime_image.load(print, "0.2.1")
+"""
+
+
+@pytest.fixture
+def stuck_build(cheap_images: Images) -> Iterator[subprocess.Popen[str]]:
+    """Another process in the middle of a build, in which it stays until it is killed."""
+    with subprocess.Popen(
+        [sys.executable, "-c", STUCK], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "building\n"
+            yield process
+        finally:
+            process.kill()
+
+
+def test_a_build_that_is_killed_is_not_waited_for(cheap_images: Images, stuck_build: subprocess.Popen[str]) -> None:
+    """Who waits goes on when the other process dies, and so does who comes later; the cache can be cleared."""
+    second = Loading()
+    second.until_it_waits()
+    stuck_build.kill()
+    assert second.result() == [WAITING.format(lock()), "making an image"]
+    shutil.rmtree(runtime_image.current_folder(ABI))
+    lock().touch()  # as one that is killed leaves it, when nobody waits
+    assert load() == ["making an image"]
+    lock().touch()
+    runtime_image.clear()
+    assert entries() == []
+
+
+def test_clear_while_an_image_is_built(cheap_images: Images, stuck_build: subprocess.Popen[str]) -> None:
+    """Everything goes, the other build's files too; the next build does not wait for it."""
+    runtime_image.clear()
+    assert entries() == []
+    assert load() == ["making an image"]
+
+
 def run_twice(images: Images, function: Callable[[], object]) -> list[BaseException]:
     """Run a function in two threads that are both in the middle of making an image; gives what went wrong."""
     both = threading.Barrier(2, timeout=30)
@@ -186,6 +308,17 @@ def run_twice(images: Images, function: Callable[[], object]) -> list[BaseExcept
     return failures
 
 
+@pytest.fixture
+def no_locks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file system that has no locks."""
+
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+
+
+@pytest.mark.usefixtures("no_locks")
 def test_two_builds_at_once(cheap_images: Images) -> None:
     """Both get an image, of which one is kept; nothing is left beside it."""
     assert run_twice(cheap_images, load) == []
@@ -194,6 +327,7 @@ def test_two_builds_at_once(cheap_images: Images) -> None:
     assert load() == []
 
 
+@pytest.mark.usefixtures("no_locks")
 def test_two_repairs_at_once(cheap_images: Images) -> None:
     """Two builds that find the same broken image both get a whole one."""
     load()
@@ -237,7 +371,7 @@ def key() -> str:
         "compiler/linker/prune.py",
         "compiler/componentize.py",
         "compiler/hosts.py",
-        "compiler/parts.py",
+        "compiler/cpython.py",
         "compiler/runtime_image.py",
         "compiler/snapshot.py",
         "compiler/sources.py",
@@ -476,11 +610,14 @@ def real_images(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]
 def test_two_processes_share_an_empty_cache(
     real_images: list[dict[str, Any]], record_property: Callable[[str, object], None]
 ) -> None:
-    """Both succeed, in the same folder, and leave one whole image and nothing else."""
+    """Both succeed, in the same folder, and leave one whole image and nothing else; one has only waited."""
     (folder,) = {Path(answer["folder"]) for answer in real_images}
     assert [path.name for path in folder.parent.iterdir()] == [folder.name]
     assert sorted(path.name for path in folder.iterdir()) == sorted(FILES)
     assert runtime_image.is_whole(folder)
+    waited, made = sorted(([step for step, _ in answer["steps"]] for answer in real_images), key=len)
+    assert waited == [WAITING.format(folder.parent / f".building-{folder.name}")]
+    assert made[0].startswith("runtime image for ABI 0.2.1, made once")
     for answer in real_images:
         steps = [*answer["steps"], ["end", answer["end"]]]
         for (step, start), (_, end) in pairwise(steps):
@@ -495,8 +632,7 @@ def real_image(real_images: list[dict[str, Any]]) -> Path:
 
 def test_the_image_is_a_valid_module(real_image: Path) -> None:
     """Wasmtime accepts what the linker made of componentize-py's component, and compiles it as builds do."""
-    for name in ("image.wasm", "pruned.wasm"):
-        wasmtime.Module.validate(snapshot.new_engine(), (real_image / name).read_bytes())
+    wasmtime.Module.validate(snapshot.new_engine(), (real_image / "image.wasm").read_bytes())
     wasmtime.Module.deserialize_file(snapshot.new_engine(), str(real_image / "image.cwasm"))
 
 

@@ -20,7 +20,7 @@ def project(folder: Path, text: str) -> Path:
 def test_all_settings(tmp_path: Path) -> None:
     """Each option has its setting; the output is relative to the file that names it."""
     text = '[tool.pyfilter]\nname = "n"\noutput = "build/o.wasm"\ninclude = ["a.b"]\ntimeout = 5\n'
-    text += 'max_memory = 64\nabi = "0.2.0"\n'
+    text += 'max_memory = 64\nabi = "0.2.0"\nkeep_docs = true\nprune = false\nname_missing = true\n'
     assert load_settings(project(tmp_path, text)) == {
         "name": "n",
         "output": str(tmp_path / "build" / "o.wasm"),
@@ -28,6 +28,9 @@ def test_all_settings(tmp_path: Path) -> None:
         "timeout": 5.0,
         "max_memory": 64,
         "abi": "0.2.0",
+        "keep_docs": True,
+        "prune": False,
+        "name_missing": True,
     }
 
 

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from pywasmfilter_compiler.envoy.echo import EchoServer
 
 GO_SDK = "github.com/proxy-wasm/proxy-wasm-go-sdk"
-GO_MODULE = REPOSITORY / "benchmarks" / "go_three_headers"
+GO_MODULE = REPOSITORY / "benchmarks" / "compare" / "filters"
 RUST_PACKAGE = Path(__file__).parent / "rust_filter"
 PAGES = ("from-go.md", "from-rust.md", "from-lua.md")
 

@@ -241,7 +241,7 @@ def test_the_cluster_on_the_page(
 FILTER = """
 from pywasmfilter import HttpContext, http_filter, upstream
 
-auth = upstream("auth", "https://auth.example.com", timeout=0.5, retries=2)
+auth = upstream("auth", "https://auth.example.com", timeout=10, retries=2)
 
 @http_filter("check")
 class Check(HttpContext):

@@ -22,8 +22,8 @@ ALLOWED_LATER = ("importlib", "json")
 
 # From the lowest: a file imports files of earlier lines only. `_runtime` and `testing` stand above all of them.
 LAYERS = [
-    ["types", "_abi", "_serialization", "_protobuf", "_traceback", "_plans"],
-    ["exceptions", "buffers", "metrics", "_state"],
+    ["types", "_abi", "_protobuf", "_traceback", "_plans"],
+    ["_serialization", "exceptions", "buffers", "metrics", "_state"],
     ["headers", "log", "shared", "foreign_functions", "_errors", "config"],
     ["callouts", "properties", "_slots"],
     ["hostcalls", "_timers", "rate_limit"],

@@ -23,6 +23,9 @@ class Filter(HttpContext):
         log.info(f"a request for {{self.request.path}}")
         return self.send_http_response(403, [("x-filter", "{name}")], self.plugin.plugin_configuration)
 """
+PROCESSES = [pytest.param([], id="one process"), pytest.param(["-n", "2"], id="two processes")]
+"""Options with which a run is in the test's own process, or in others that report to it."""
+
 UNEQUAL = """
 import sys
 from pywasmfilter import HttpContext, http_filter
@@ -353,10 +356,11 @@ def test_exceptions_of_the_tests_own_functions(folder: Path, pytester: pytest.Py
 # What a failed test says
 
 
-def test_a_failed_test_shows_what_happened(folder: Path, pytester: pytest.Pytester) -> None:
+@pytest.mark.parametrize("processes", PROCESSES)
+def test_a_failed_test_shows_what_happened(folder: Path, pytester: pytest.Pytester, processes: list[str]) -> None:
     """The report of a failed test has the log and the callbacks of its host, with their host calls."""
     add_test(folder, "def test_it(host): assert host.request(path='/\\udce4').status == 200")
-    result = pytester.runpytest_inprocess()
+    result = pytester.runpytest_inprocess(*processes)
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(
         [
@@ -454,7 +458,8 @@ def test_headers_compared_with_something_else(folder: Path, pytester: pytest.Pyt
 # Both bodies
 
 
-def test_the_summary_of_both_bodies(folder: Path, pytester: pytest.Pytester) -> None:
+@pytest.mark.parametrize("processes", PROCESSES)
+def test_the_summary_of_both_bodies(folder: Path, pytester: pytest.Pytester, processes: list[str]) -> None:
     """When tests ran in both bodies, the end says how each did, and which tests do not agree."""
     (folder / "filter.py").write_text(UNEQUAL, encoding="utf-8")
     add_test(
@@ -470,7 +475,7 @@ def test_the_summary_of_both_bodies(folder: Path, pytester: pytest.Pytester) -> 
         "def test_end(ending): pass",
         "def test_other(): pass",
     )
-    result = pytester.runpytest_inprocess("--filter-body=both")
+    result = pytester.runpytest_inprocess("--filter-body=both", *processes)
     lines = result.outlines
     start = next(index for index, line in enumerate(lines) if " filters in both bodies " in line)
     assert sorted(lines[start + 1 : start + 3]) == ["python: 3 passed, 1 failed", "wasm: 1 passed, 1 error, 2 failed"]

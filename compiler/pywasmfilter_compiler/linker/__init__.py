@@ -9,7 +9,9 @@ functions, and what is never used is given to it.
 """
 
 from .link import External, LinkPlan, link
-from .prune import Run, prune
+from .missing import Telling
+from .prune import Cut, prune, unused_data
+from .references import Layout
 from .stack_guard import StackGuard
 
-__all__ = ["External", "LinkPlan", "Run", "StackGuard", "link", "prune"]
+__all__ = ["Cut", "External", "Layout", "LinkPlan", "StackGuard", "Telling", "link", "prune", "unused_data"]

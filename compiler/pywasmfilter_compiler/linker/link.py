@@ -46,6 +46,7 @@ from .bodies import Bodies
 from .constants import Constants
 from .flatten import Instance, Item, Program, Target, flatten
 from .forwarding import Tables, forwarders
+from .references import Layout, survey
 from .stack_guard import CHECK_TYPE, Refusal, StackGuard, guarded, wrapper
 
 
@@ -72,13 +73,15 @@ class LinkPlan:
     `exports` maps the name of an export to the name under which some module of the component exports it.
     `stubs` maps the name of an exported function to the import that every use of it becomes.
     `host_functions` maps a function of the component's host to the exported function that replaces it, or to None if
-    it cannot be called and may trap; one that is used and not in the map is an error.
+    it cannot be called and may trap; one that is used and not in the map is an error. `layout` says how to read the
+    libraries' static data: with it the module has a section for `prune`.
     """
 
     exports: Mapping[str, str]
     stubs: Mapping[str, External] = field(default_factory=dict)
     host_functions: Mapping[HostFunction, str | None] = field(default_factory=dict)
     guard: StackGuard = field(default_factory=StackGuard)
+    layout: Layout | None = None
 
 
 def link(component: Component, plan: LinkPlan) -> Module:
@@ -97,7 +100,19 @@ def link(component: Component, plan: LinkPlan) -> Module:
     if wrapped:
         reach.keep(resolver.stack_pointer())
     numbering = _Numbering(program, reach, wrapped)
-    return _Emitter(program, constants, bodies, resolver, reach, numbering, plan).module()
+    module = _Emitter(program, constants, bodies, resolver, reach, numbering, plan).module()
+    if plan.layout is not None:
+        callees = partial(_callees, bodies, resolver)
+        found = survey(program, constants, bodies, plan.layout, numbering.body, callees)
+        module.customs.append(found.encode())
+    return module
+
+
+def _callees(bodies: Bodies, resolver: _Resolver, item: Item) -> Iterator[Item]:
+    for stop in bodies.stops(item):
+        for imm, index in stop.operands:
+            if imm is Imm.FUNC and isinstance(function := resolver.function(item.instance, index), Item):
+                yield function
 
 
 class _Resolver:
@@ -276,7 +291,7 @@ class _Reach:
         if name in _TABLE_CHANGES:
             raise UnsupportedWasm(f"{name}: tables that change", offset)
         for imm, index in stop.operands:
-            if index >= self._sizes[item.instance][imm]:
+            if imm is not Imm.I32 and index >= self._sizes[item.instance][imm]:
                 raise MalformedWasm(f"{name}: {imm} {index} does not exist", offset)
 
     def _instruction(self, number: int, stop: Stop) -> None:
@@ -325,6 +340,10 @@ class _Numbering:
         functypes = {program.functype(item) for item in self.items}
         types = functypes | reach.types | reach.unreachables | {*reach.externals.values()}
         self.types = {functype: number for number, functype in enumerate(sorted(types))}
+
+    def body(self, item: Item) -> int | None:
+        """The funcidx of a function's own body, behind its wrapper if there is one."""
+        return self.inner.get(item, self.functions.get(item))
 
 
 def _data_numbers(program: Program, reach: _Reach) -> dict[tuple[int, int], int]:

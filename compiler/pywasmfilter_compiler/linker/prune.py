@@ -1,150 +1,270 @@
-"""Take functions out of a linked module that nothing in it can call.
+"""Take functions out of a linked module that nothing can call.
 
-A call that is written in the code is seen; one through the table is not, since addresses of functions are in memory
-too. So whoever prunes says which functions nobody calls that way any more: runs of them, each from a first to a last
-name, in the order in which they were linked. They leave the table. Then everything goes that neither an export, nor
-the table, nor a call leads to. Indices of the table and addresses in memory stay what they are: a memory may hold
-them.
+What can be called is what the exports lead to, by calls in code and by addresses that code or data know
+(`references`). Some functions are *cut*: whoever prunes knows that they are not wanted. They stay, but all they do is
+to call a function that refuses, and what only they lead to goes.
+
+Words of memory that could be addresses count, unless no code that ever ran can have known such an address. Indices of
+the table and addresses in memory stay what they are, since memory holds them; a slot whose function goes gets one that
+says its name and traps (`missing`).
+Static data that is not in use any more is not taken out but named, since memory is not the linker's to change.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 from functools import cached_property
-from typing import Final
+from typing import Final, NamedTuple
 
 from ..errors import LinkError
+from ..wasm.binary import raw_sections
+from ..wasm.cursor import Cursor, signed, u32, vec
 from ..wasm.instructions import IndexMap, Operands, Stop, rewrite, stops
-from ..wasm.module import Code, Element, Export, FuncType, Kind, Module
+from ..wasm.module import I32, Code, Custom, Element, Export, FuncType, Kind, Module
 from ..wasm.names import function_names
 from ..wasm.opcodes import Imm
+from ..wasm.sections import CUSTOM
+from .missing import Telling, tell_missing
+from .references import SECTION, References, Uses
 
-Run = tuple[str, str]
-"""The first and the last name of functions that were linked one after the other."""
+_REFUSES: Final = FuncType((), (I32,))
 
 
-def prune(module: Module, absent: Iterable[Run], stand_in: str) -> Module:
-    """The module without the functions of the runs `absent`, and without those that only they lead to.
+class Cut(NamedTuple):
+    """In place of a function: call the exported function `refusal`, of type () -> i32, and return `value`."""
 
-    A slot of the table that held one of them holds the exported function `stand_in` if that has the same type, and
-    nothing otherwise. A function that other code calls stays, whatever run it is in. The result has no names.
+    refusal: str
+    value: int = 0
 
-    Raises LinkError for a name that the module does not have, a run that ends before it begins, a stand-in that is no
-    exported function, and a module with a start function.
+
+def prune(module: Module, exports: Collection[str], cut: Mapping[str, Cut], telling: Telling) -> Module:
+    """The module with these exports only, and without its data and the functions that they do not lead to.
+
+    `cut` names the functions to cut, `telling` those that report a call of what is not there. The result has no names,
+    cannot be pruned again, and says in a custom section where static data is that nothing uses; see `unused_data`.
+
+    Raises LinkError for a module that was linked without a layout, or that has a start function; for an export or a
+    function that it does not have or that has another type, and for a function to cut that returns no i32.
     """
-    return _Pruned(module, absent, stand_in).module()
+    content = module.custom(SECTION)
+    if content is None:
+        raise LinkError("the module was linked without a layout, so what it refers to is not known")
+    if module.start is not None:
+        raise LinkError("a module with a start function cannot be pruned")
+    cuts = _Cuts(module, cut)
+    reach = _Reach(module, References.decode(content), cuts)
+    roots = [item for item in module.exports if item.name in exports]
+    missing = set(exports) - {item.name for item in roots}
+    if missing:
+        raise LinkError(f"the module does not export {', '.join(sorted(missing))}")
+    return _Pruned(module, roots, cuts, reach, telling).module()
+
+
+_UNUSED: Final = "linker.unused"
+_WORTHWHILE: Final = 64
+
+
+def unused_data(module: bytes) -> list[tuple[int, int]]:
+    """(address, size) of the static data that nothing in a pruned module uses, so that memory can do without it."""
+    for number, _, content in raw_sections(Cursor(module)):
+        if number == CUSTOM and content.name() == _UNUSED:
+            return content.vec(lambda c: (c.u32(), c.u32()))
+    return []
+
+
+class _Cuts:
+    """The functions that are cut, by funcidx, each with the function that refuses and what is returned."""
+
+    def __init__(self, module: Module, cut: Mapping[str, Cut]) -> None:
+        types = module.function_types()
+        exported = {item.name: item.index for item in module.exports if item.kind is Kind.FUNC}
+        self.refusals: dict[int, tuple[int, int]] = {}
+        for name, index in _named(module, cut):
+            refusal = exported.get(cut[name].refusal)
+            if refusal is None or module.types[types[refusal]] != _REFUSES:
+                raise LinkError(f"the module exports no function {cut[name].refusal!r} with the type {_REFUSES}")
+            if module.types[types[index]].results != _REFUSES.results:
+                raise LinkError(f"{name!r} cannot be cut: its type is {module.types[types[index]]}")
+            self.refusals[index] = refusal, cut[name].value
+
+    def body(self, index: int, number: Mapping[int, int]) -> bytes:
+        """No locals, call the refusal, drop what it returns, i32.const value, end."""
+        refusal, value = self.refusals[index]
+        return b"\0\x10" + u32(number[refusal]) + b"\x1a\x41" + signed(value) + b"\x0b"
+
+
+def _named(module: Module, names: Iterable[str]) -> Iterator[tuple[str, int]]:
+    """The first function of each name. Other files may have functions of their own that share it."""
+    first: dict[str, int] = {}
+    for index, name in sorted(function_names(module).items()):
+        first.setdefault(name, index)
+    for name in sorted(names):
+        if name not in first:
+            raise LinkError(f"the module has no function {name!r} to cut: the list of them belongs to another version")
+        yield name, first[name]
+
+
+class _Reach:
+    """What leads where, from function to function, slot and object."""
+
+    def __init__(self, module: Module, references: References, cuts: _Cuts) -> None:
+        self.module = module
+        self.references = references
+        self.cuts = cuts
+        self.imported = len(module.imported(Kind.FUNC))
+        self._table = dict(_table(module))
+        self._stops: dict[int, list[Stop]] = {}
+
+    def stops(self, function: int) -> list[Stop]:
+        """Where a function names what pruning moves."""
+        if function not in self._stops:
+            self._stops[function] = list(stops(self.module.code[function - self.imported]))
+        return self._stops[function]
+
+    def kept(self, roots: Iterable[int]) -> tuple[list[int], set[int]]:
+        """The functions and objects that some functions lead to, or what memory may hold does.
+
+        The functions are in order, without imports.
+        """
+        functions, objects = self._closure(Uses(frozenset(roots)), self._plausible)
+        return sorted(function for function in functions if function >= self.imported), objects
+
+    def unused(self, kept: set[int]) -> Iterator[tuple[int, int]]:
+        """(address, size) of all other objects; those side by side are one, and a few bytes do not count."""
+        start = end = 0
+        for number, (address, size) in enumerate(self.references.extents):
+            if size == 0 or number in kept:
+                continue
+            if address != end:
+                if end - start >= _WORTHWHILE:
+                    yield start, end - start
+                start = address
+            end = address + size
+        if end - start >= _WORTHWHILE:
+            yield start, end - start
+
+    @cached_property
+    def _plausible(self) -> Uses:
+        """What words of memory may really mean: what code that ran could have stored there."""
+        exported = frozenset(item.index for item in self.module.exports if item.kind is Kind.FUNC)
+        functions, objects = self._closure(Uses(exported), self.references.start)
+        slots = frozenset(slot for slot, function in self._table.items() if function in functions)
+        memory = self.references.memory
+        return Uses(slots=memory.slots & slots, objects=memory.objects & frozenset(objects))
+
+    def _closure(self, *roots: Uses) -> tuple[set[int], set[int]]:
+        """All functions and objects that some lead to."""
+        functions: set[int] = set()
+        objects: set[int] = set()
+        pending = list(roots)
+        while pending:
+            uses = pending.pop()
+            called = uses.functions.union(self._table[slot] for slot in uses.slots if slot in self._table)
+            for function in called - functions:
+                functions.add(function)
+                pending.append(Uses(self._calls(function)))
+                if function in self.references.functions and function not in self.cuts.refusals:
+                    pending.append(self.references.functions[function])
+            for number in uses.objects - objects:
+                objects.add(number)
+                pending.append(self.references.objects[number])
+        return functions, objects
+
+    def _calls(self, function: int) -> frozenset[int]:
+        if function in self.cuts.refusals:
+            return frozenset([self.cuts.refusals[function][0]])
+        if function < self.imported:
+            return frozenset()
+        return frozenset(index for stop in self.stops(function) for imm, index in stop.operands if imm is Imm.FUNC)
+
+
+def _table(module: Module) -> Iterator[tuple[int, int]]:
+    """(slot, function) of all that the table holds."""
+    for segment in module.elements:
+        if segment.offset is not None:
+            start = segment.offset[0].value
+            yield from ((start + k, index) for k, index in enumerate(segment.functions) if index is not None)
 
 
 class _Pruned:
-    def __init__(self, module: Module, absent: Iterable[Run], stand_in: str) -> None:
+    """Writes the module; what stays is known by now."""
+
+    def __init__(self, module: Module, exports: list[Export], cuts: _Cuts, reach: _Reach, telling: Telling) -> None:
         self.source = module
-        self.imported = sum(item.kind is Kind.FUNC for item in module.imports)
-        self.absent = frozenset(_functions(module, absent))
-        exported = {item.name: item.index for item in module.exports if item.kind is Kind.FUNC}
-        if stand_in not in exported:
-            raise LinkError(f"the module exports no function {stand_in!r} to stand in for what is left out")
-        if module.start is not None:
-            raise LinkError("a module with a start function cannot be pruned")
-        self.stand_in = exported[stand_in]
-        self.stops: dict[int, list[Stop]] = {}
+        self.telling = telling
+        self.exports = exports
+        self.cuts = cuts
+        self.reach = reach
+        roots = [item.index for item in exports if item.kind is Kind.FUNC]
+        self.kept, objects = reach.kept([*roots, *telling.functions(module)])
+        unused = [u32(address) + u32(size) for address, size in reach.unused(objects)]
+        self.unused = Custom(_UNUSED, vec(unused))
+        self.numbers = {old: new for new, old in enumerate([*range(reach.imported), *self.kept])}
 
     def module(self) -> Module:
         """The new module, which shares with the old one what does not change."""
-        source, kept = self.source, [index - self.imported for index in self.kept]
-        return Module(
+        source, positions = self.source, [index - self.reach.imported for index in self.kept]
+        module = Module(
             types=source.types,
             imports=source.imports,
-            functions=[source.functions[number] for number in kept],
+            functions=[source.functions[position] for position in positions],
             tables=source.tables,
             memories=source.memories,
             globals=source.globals,
-            exports=[self._export(item) for item in source.exports],
-            elements=[self._segment(*pair) for pair in zip(source.elements, self.slots, strict=True)],
-            code=list(self._code(kept)),
-            data=source.data,
+            exports=[self._export(item) for item in self.exports],
+            code=list(self._code()),
+            customs=[self.unused],
         )
+        missing = self._missing()
+        types = source.function_types()
+        buffer, report = (self.numbers[index] for index in self.telling.functions(source))
+        told = tell_missing(module, {what: types[index] for index, what in missing.items()}, buffer, report)
+        stand_ins = {index: told[what] for index, what in missing.items()}
+        module.elements = [self._segment(segment, self.numbers | stand_ins) for segment in source.elements]
+        return module
 
-    def _segment(self, segment: Element, slots: list[int | None]) -> Element:
+    def _missing(self) -> dict[int, str]:
+        """The functions that go and were in the table, with what to tell of each. No two types have the same text."""
+        names, types = function_names(self.source), self.source.function_types()
+        missing = {
+            index
+            for segment in self.source.elements
+            for index in segment.functions
+            if index is not None and index not in self.numbers and not segment.declarative
+        }
+        texts = {index: f"of type {self.source.types[types[index]]}" for index in sorted(missing)}
+        if self.telling.names:
+            return {index: f"{self._name(index, names)} {text}" for index, text in texts.items()}
+        return texts
+
+    def _name(self, index: int, names: Mapping[int, str]) -> str:
+        """A wrapper of the stack guard has no name; the last function that it calls has."""
+        if index in names:
+            return names[index]
+        called = [number for stop in self.reach.stops(index) for imm, number in stop.operands if imm is Imm.FUNC]
+        return names.get(called[-1], f"function {index}") if called else f"function {index}"
+
+    def _segment(self, segment: Element, functions: Mapping[int, int]) -> Element:
+        numbers = [None if index is None else functions.get(index) for index in segment.functions]
         if segment.declarative:  # it only says which functions the code makes references to
-            return replace(segment, functions=[self.numbers[index] for index in slots if index in self.numbers])
-        return replace(segment, functions=[None if index is None else self.numbers[index] for index in slots])
+            numbers = [number for number in numbers if number is not None]
+        return replace(segment, functions=numbers)
 
-    def _code(self, kept: list[int]) -> Iterator[Code]:
+    def _code(self) -> Iterator[Code]:
         same = dict.fromkeys(("type", "table", "memory", "global_", "data"), _same)
         index_map = IndexMap(func=self.numbers.__getitem__, **same).by_immediate()
         memo: dict[tuple[int | Operands, ...], bytes] = {}
-        for number in kept:
-            code, known = self.source.code[number], self.stops[number + self.imported]
-            yield Code(rewrite(code, index_map, known_stops=known, memo=memo), code.offset)
+        for index in self.kept:
+            code = self.source.code[index - self.reach.imported]
+            if index in self.cuts.refusals:
+                yield Code(self.cuts.body(index, self.numbers), code.offset)
+            else:
+                yield Code(rewrite(code, index_map, known_stops=self.reach.stops(index), memo=memo), code.offset)
 
     def _export(self, item: Export) -> Export:
         return item._replace(index=self.numbers[item.index]) if item.kind is Kind.FUNC else item
 
-    @cached_property
-    def slots(self) -> list[list[int | None]]:
-        """What each element segment holds from now on, by the old indices."""
-        return [
-            segment.functions if segment.declarative else [self._slot(function) for function in segment.functions]
-            for segment in self.source.elements
-        ]
-
-    def _slot(self, function: int | None) -> int | None:
-        if function not in self.absent or function is None:
-            return function
-        return self.stand_in if self._type(function) == self._type(self.stand_in) else None
-
-    def _type(self, function: int | None) -> FuncType | None:
-        if function is None or function < self.imported:
-            return None
-        return self.source.types[self.source.functions[function - self.imported]]
-
-    @cached_property
-    def kept(self) -> list[int]:
-        """The old indices of the functions that stay, in order."""
-        pending = list(self._roots())
-        seen = set(pending)
-        while pending:
-            index = pending.pop()
-            if index < self.imported:
-                continue
-            self.stops[index] = list(stops(self.source.code[index - self.imported]))
-            called = {at for stop in self.stops[index] for imm, at in stop.operands if imm is Imm.FUNC} - seen
-            seen |= called
-            pending += called
-        return sorted(index for index in seen if index >= self.imported)
-
-    def _roots(self) -> Iterator[int]:
-        yield from {item.index for item in self.source.exports if item.kind is Kind.FUNC}.union(
-            function
-            for segment, slots in zip(self.source.elements, self.slots, strict=True)
-            for function in slots
-            if function is not None and not segment.declarative
-        )
-
-    @cached_property
-    def numbers(self) -> dict[int, int]:
-        """Old function index → new. All imports stay."""
-        order = [*range(self.imported), *self.kept]
-        return {old: new for new, old in enumerate(order)}
-
 
 def _same(index: int) -> int:
     return index
-
-
-_NAMES_MISSING: Final = "the module has no function {!r}: the list of what can be left out belongs to another version"
-
-
-def _functions(module: Module, runs: Iterable[Run]) -> Iterator[int]:
-    """The functions of the runs. Of functions with one name, a run begins and ends at the first."""
-    first: dict[str, int] = {}
-    for index, name in sorted(function_names(module).items()):
-        first.setdefault(name, index)
-    for run in runs:
-        for name in run:
-            if name not in first:
-                raise LinkError(_NAMES_MISSING.format(name))
-        if first[run[1]] < first[run[0]]:
-            raise LinkError(f"the function {run[1]!r} stands before {run[0]!r}, with which its run is to begin")
-        yield from range(first[run[0]], first[run[1]] + 1)

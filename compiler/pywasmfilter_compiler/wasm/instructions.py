@@ -17,14 +17,13 @@ from typing import Final, NamedTuple, TypeAlias
 from . import cursor as encode
 from .cursor import Cursor
 from .module import Code
-from .opcodes import END, GLOBAL_GET, INSTRUCTIONS, PREFIX, Imm, Instruction, describe_unknown
+from .opcodes import END, GLOBAL_GET, I32_CONST, INSTRUCTIONS, PREFIX, Imm, Instruction, describe_unknown
 
 _LEB: Final = rb"[\x80-\xff]{0,9}+[\x00-\x7f]"
 _PLAIN_IMMEDIATES: Final = {
     Imm.LABEL: _LEB,
     Imm.LOCAL: _LEB,
     Imm.MEMARG: rb"[\x00-\x3f]" + _LEB,
-    Imm.I32: _LEB,
     Imm.I64: _LEB,
     Imm.F32: rb".{4}",
     Imm.F64: rb".{8}",
@@ -32,6 +31,9 @@ _PLAIN_IMMEDIATES: Final = {
     # Only block types that are a value type or empty; those that name a typeidx are read one by one.
     Imm.BLOCKTYPE: rb"[\x40\x6f\x70\x7b-\x7f]",
 }
+# A linker leaves five bytes for an address that it writes: such a constant is a reference, and read like one.
+_PADDED: Final = bytes([I32_CONST]) + rb"[\x80-\xff]{4}[\x00-\x7f]"
+_UNPADDED: Final = bytes([I32_CONST]) + rb"[\x80-\xff]{0,3}+[\x00-\x7f]"
 # Numbers that fit 32 bits, also when a linker padded them to five bytes.
 _U32: Final = rb"(?:[\x80-\xff]{4}[\x00-\x0f]|[\x80-\xff]{0,3}+[\x00-\x7f])"
 _INDICES: Final = dict.fromkeys((Imm.TYPE, Imm.FUNC, Imm.TABLE, Imm.MEMORY, Imm.GLOBAL, Imm.ELEM, Imm.DATA), _U32)
@@ -55,16 +57,20 @@ def _any_instruction(immediates: Mapping[Imm, bytes]) -> bytes:
     return b"|".join(alternatives)
 
 
-_STEP: Final = re.compile(
-    b"(?:" + _any_instruction(_PLAIN_IMMEDIATES) + b")*+(" + _any_instruction(_INDICES) + b")?+", re.DOTALL
-)
+_PLAIN: Final = _any_instruction(_PLAIN_IMMEDIATES) + b"|" + _UNPADDED
+_MOVED: Final = _any_instruction(_INDICES) + b"|" + _PADDED
+_STEP: Final = re.compile(b"(?:" + _PLAIN + b")*+(" + _MOVED + b")?+", re.DOTALL)
 _LOCAL_DECLARATION: Final = re.compile(_LEB + rb"[\x6f\x70\x7b-\x7f]")
 
 Operands: TypeAlias = tuple[tuple[Imm, int], ...]
 
 
 class Stop(NamedTuple):
-    """An instruction that names movable indices: `[start, end)` in the body, and each index with its kind."""
+    """An instruction that names something linking moves: `[start, end)` in the body, and each index with its kind.
+
+    Such a thing is also an `i32.const` of five bytes: a linker has left the room, so it is an address, of memory or in
+    the table. (Or it is a large number, which nobody can tell.)
+    """
 
     start: int
     end: int
@@ -109,6 +115,8 @@ def _read_operands(cursor: Cursor, instruction: Instruction) -> Iterator[tuple[I
                 if index < 0:
                     cursor.unsupported(f"block type {index} is not supported", at)
                 yield imm, index
+            case Imm.I32:
+                yield imm, cursor.s32()
             case Imm.LABELS:
                 cursor.vec(Cursor.u32)
                 cursor.u32()
@@ -157,6 +165,34 @@ def stops(code: Code) -> Iterator[Stop]:
         cursor.fail("a function body does not end with the end instruction")
 
 
+_ONE: Final = re.compile(b"(?:" + _PLAIN + b"|" + _MOVED + b")", re.DOTALL)
+
+
+def instructions(code: Code) -> Iterator[tuple[int, int, int]]:
+    """(where, opcode, operand) of each instruction of a body, far slower than `stops`.
+
+    The operand is the index of an instruction that names one local or global, and 0 for any other.
+    """
+    cursor = Cursor(code.body, base=code.offset)
+    _skip_locals(cursor)
+    while cursor:
+        start = cursor.pos
+        if match := _ONE.match(cursor.data, start):
+            cursor.pos = match.end()
+            opcode, operand = _simple(match[0])
+        else:
+            opcode, instruction = _read_opcode(cursor)
+            tuple(_read_operands(cursor, instruction))
+            operand = 0
+        yield start, opcode, operand
+
+
+@lru_cache(maxsize=1 << 16)
+def _simple(instruction: bytes) -> tuple[int, int]:
+    opcode, row = _read_opcode(cursor := Cursor(instruction))
+    return opcode, cursor.u32() if row.immediates in ((Imm.LOCAL,), (Imm.GLOBAL,)) else 0
+
+
 IndexOf: TypeAlias = Callable[[int], int]
 
 
@@ -196,6 +232,8 @@ def rewrite(
 ) -> bytes:
     """The body with every movable index passed through `index_map` (see `IndexMap.by_immediate`).
 
+    Constants that were padded get their shortest form.
+
     A `global.get` of a global in `constants` becomes the instruction given there. `known_stops` are the body's
     `stops`, for a caller that has walked it already; `memo` keeps what instructions became, for a caller that rewrites
     many bodies with one map.
@@ -217,7 +255,11 @@ def _moved(stop: Stop, index_map: Mapping[Imm, IndexOf], constants: Mapping[int,
     if stop.opcode == GLOBAL_GET and (constant := constants.get(stop.operands[0][1])):
         return constant
     out = _opcode_bytes(stop.opcode)
-    for imm, index in stop.operands:
-        number = encode.signed if imm is Imm.BLOCKTYPE else encode.u32
-        out += number(index_map[imm](index))
+    for imm, number in stop.operands:
+        if imm is Imm.I32:
+            out += encode.signed(number)
+        elif imm is Imm.BLOCKTYPE:
+            out += encode.signed(index_map[imm](number))
+        else:
+            out += encode.u32(index_map[imm](number))
     return out

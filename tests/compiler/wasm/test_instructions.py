@@ -6,7 +6,7 @@ import pytest
 import wasmtime
 from pywasmfilter_compiler.errors import MalformedWasm, UnsupportedWasm
 from pywasmfilter_compiler.wasm.binary import decode
-from pywasmfilter_compiler.wasm.instructions import IndexMap, IndexOf, Stop, rewrite, stops
+from pywasmfilter_compiler.wasm.instructions import IndexMap, IndexOf, Stop, instructions, rewrite, stops
 from pywasmfilter_compiler.wasm.module import Code
 from pywasmfilter_compiler.wasm.opcodes import INSTRUCTIONS, Imm
 
@@ -87,10 +87,10 @@ def kinds(code: Code) -> list[str]:
 
 
 def test_every_instruction_is_walked() -> None:
-    """A function of all instructions is read to its end, and stops at each one that names an index."""
+    """A function of all instructions is read to its end, with stops where one names an index or may be an address."""
     code = code_of(module_text(every_instruction()))
     walked = set(kinds(code))
-    moving = {row.name for row in INSTRUCTIONS.values() if {*row.immediates} & {*SPACES}}
+    moving = {row.name for row in INSTRUCTIONS.values() if {*row.immediates} & {*SPACES, Imm.I32}}
     assert walked == moving
 
 
@@ -188,6 +188,46 @@ def test_a_body_need_not_be_walked_twice() -> None:
     code = code_of(referring_text(0))
     index_map = mapping(lambda index: index + 70)
     assert rewrite(code, index_map, known_stops=list(stops(code))) == rewrite(code, index_map)
+
+
+@pytest.mark.parametrize("row", INSTRUCTIONS.values(), ids=lambda row: row.name)
+def test_single_steps_stand_where_stops_do(row: tuple[str, tuple[Imm, ...]]) -> None:
+    """Read one by one, the instructions are those that stops say, and between them only such as move nothing."""
+    code = code_of(module_text(f"unreachable {as_text(*row)} unreachable call 1 local.get 3 global.get 1"))
+    single = list(instructions(code))
+    moving = {(stop.start, stop.opcode) for stop in stops(code)}
+    assert moving <= {(start, opcode) for start, opcode, _ in single}
+    others = {opcode for start, opcode, _ in single if (start, opcode) not in moving}
+    assert not [opcode for opcode in others if {*INSTRUCTIONS[opcode].immediates} & {*SPACES} - {Imm.BLOCKTYPE}]
+    assert [(opcode, operand) for _, opcode, operand in single[-5:]] == [
+        *((0x10, 0), (0x20, 3), (0x23, 1), (0x0B, 0), (0x0B, 0))
+    ]
+
+
+def test_single_steps_tell_locals_and_globals() -> None:
+    """An instruction that names one local or global comes with its index, however that is written."""
+    code = body("20 05 21 86 00 22 c8 01 23 80 80 00 24 07 41 08 0b")
+    assert list(instructions(code)) == [
+        *((1, 0x20, 5), (3, 0x21, 6), (6, 0x22, 200), (9, 0x23, 0), (13, 0x24, 7), (15, 0x41, 0), (17, 0x0B, 0)),
+    ]
+
+
+PADDED = [0, 1, 63, 64, 127, 128, 8192, (1 << 31) - 1, -1, -64, -65, -(1 << 31)]
+
+
+@pytest.mark.parametrize("number", PADDED)
+def test_padded_constants_are_stops_and_get_shorter(number: int) -> None:
+    """A constant of five bytes may be an address, so it is told with its value; rewritten it gets shorter."""
+    five = bytes(number >> 7 * k & 0x7F | (k < 4) << 7 for k in range(5))
+    code = body(f"01 41 {five.hex()} 1a 10 00 0b")
+    assert next(stops(code)) == Stop(2, 8, 0x41, ((Imm.I32, number),))
+    shortest = code_of(f"(module (func (drop (i32.const {number}))))").body[1:-2]
+    assert rewrite(code, mapping(lambda index: index)) == b"\0\x01" + shortest + b"\x1a\x10\0\x0b"
+
+
+def test_other_constants_are_no_stops() -> None:
+    """A number in fewer bytes is one that no linker wrote, whatever else is padded."""
+    assert list(stops(body("41 05 41 85 80 80 00 42 85 80 80 80 00 0b"))) == []
 
 
 def test_stops_tell_where_they_stand() -> None:

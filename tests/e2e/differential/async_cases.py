@@ -165,14 +165,14 @@ def leaving() -> Iterator[Case]:
             script = f"""
 async def {place}(self, *_):
     try:
-        await self.http_call("silent", timeout=0.05)
+        await self.http_call("silent", timeout=0.5)
     finally:
         say(self, "finally")
 """
             traffic = [*TRAILERS, *(ANSWER_TRAILERS if "response" in place else [])]
-            yield Case(f"the client leaves {place}, {plugin}", QUIET + script, [*traffic, abort, wait(0.1)], plugin)
+            yield Case(f"the client leaves {place}, {plugin}", QUIET + script, [*traffic, abort, wait(0.6)], plugin)
             if place in ("response_headers", "response_body"):
-                traffic = [*TRAILERS, answer(), answer_data("three "), answer_abort, wait(0.1)]
+                traffic = [*TRAILERS, answer(), answer_data("three "), answer_abort, wait(0.6)]
                 yield Case(f"the upstream leaves {place}, {plugin}", QUIET + script, traffic, plugin)
 
 

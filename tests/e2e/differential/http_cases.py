@@ -81,6 +81,7 @@ def editing(edit: str) -> str:
             own = len(map.get("x-script") or "")
             {edit}
             say(self, headers(map.items()))
+            own += len(map.get("x-envoy-upstream-service-time") or "")
             say(self, f"size {{hostcalls._abi.host.get_header_map_size({number}) - own}}")
         """
         for name, number in (("request", 0), ("response", 2))

@@ -67,17 +67,17 @@ CALLS = [
         "reply to a stream that is gone",
         """
         def request_headers(self, *_):
-            call(self, "silent", timeout_milliseconds=60)
+            call(self, "silent", timeout_milliseconds=500)
             return Action.PAUSE
         def reply(self):
             say(self, "never")
         """,
-        [GET, abort, wait(0.1)],
+        [GET, abort, wait(0.6)],
     ),
     Case(
         "reply after the response",
-        "def request_headers(self, *_):\n    call(self, 'silent', timeout_milliseconds=60)",
-        [GET, EMPTY, wait(0.1)],
+        "def request_headers(self, *_):\n    call(self, 'silent', timeout_milliseconds=500)",
+        [GET, EMPTY, wait(0.6)],
     ),
     Case(
         "call of the plugin",
