@@ -103,6 +103,7 @@ _IMPORTED_UNSEEN = {
     "sysconfig": (f"_sysconfigdata_{sys.abiflags}_{sys.platform}_{getattr(sys.implementation, '_multiarch', '')}",),
     "encodings.idna": ("encodings.punycode",),
     "socket": ("encodings.idna",),
+    "_decimal": ("collections", "numbers"),
     "_codecs_hk": ("_codecs_tw",),
     "_codecs_iso2022": ("_codecs_cn", "_codecs_jp", "_codecs_kr"),
 }

@@ -71,7 +71,7 @@ class Kinds:
 
     def names_left(self, *modules: str, compiler: bool = False) -> set[str]:
         """The names of those that stay for a filter that has these built-in modules, of all that may be cut."""
-        cut = cpython.cuts(cpython.LARGE_BUILTINS.difference(modules), compiler=compiler)
+        cut = cpython.cuts(cpython.BUILTINS.difference(modules), compiler=compiler)
         return {self.names.get(index, "") for index in self.left(cut)}
 
     def size(self, functions: set[int]) -> int:
@@ -92,7 +92,7 @@ def kinds(module: Module) -> Kinds:
 def test_all_that_is_cut_is_there(module: Module) -> None:
     """Each name is that of one function, and of one only, which returns a number or a pointer."""
     types = module.function_types()
-    found: dict[str, list[FuncType]] = {name: [] for name in cpython.cuts(cpython.LARGE_BUILTINS, compiler=False)}
+    found: dict[str, list[FuncType]] = {name: [] for name in cpython.cuts(cpython.BUILTINS, compiler=False)}
     for index, name in function_names(module).items():
         if name in found:
             found[name].append(module.types[types[index]])
@@ -103,9 +103,11 @@ def test_all_that_is_cut_is_there(module: Module) -> None:
 def test_what_filters_want_is_not_cut() -> None:
     """With all modules and the compiler only that is cut which no filter comes to; `left_out` may name any module."""
     always = cpython.cuts((), compiler=True)
-    assert set(always) == {"_Py_Finalize", "_PyTokenizer_FindEncodingFilename"}
+    assert set(always) == {"_Py_Finalize", "_PyTokenizer_FindEncodingFilename", "add_ast_annotations"}
     assert cpython.cuts({"sys", "nothing"}, compiler=True) == always
     assert cpython.cuts({"_json", "sys"}, compiler=True) == {**always, "PyInit__json": Cut("pyfilter_left_out")}
+    matchers = {"sre_search", "sre_ucs1_match", "sre_ucs2_match", "sre_ucs4_match"}
+    assert set(cpython.cuts({"_sre"}, compiler=True)) == {*always, *matchers}
 
 
 LEFT_OUT = """
@@ -226,7 +228,7 @@ def test_much_data_is_not_used(image: RuntimeImage) -> None:
     assert unused[0] > 1_000_000 > 3 * unused[1] > 0
 
 
-@pytest.mark.parametrize("left_out", [cpython.LARGE_BUILTINS, (), {"_json", "zlib"}])
+@pytest.mark.parametrize("left_out", [cpython.BUILTINS, (), {"_json", "zlib"}])
 @pytest.mark.parametrize("compiler", [False, True])
 def test_the_code_is_valid(image: RuntimeImage, left_out: frozenset[str], compiler: bool) -> None:
     """Wasmtime accepts what is left for a kind of filters."""

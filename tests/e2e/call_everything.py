@@ -6,7 +6,7 @@ deletes every attribute. What would end the VM by itself, or take it forever, is
 
 # It becomes part of filters, as text: types would only be in the way, and catching everything is what it is for.
 # mypy: ignore-errors
-# ruff: noqa: ANN201, B905, BLE001, E501, PLW0108, RUF023, SIM105, TRY301
+# ruff: noqa: ANN201, B905, BLE001, PLW0108, RUF023, SIM105, TRY301
 
 import gc
 import sys
@@ -15,6 +15,7 @@ import types
 CALLABLE = (types.BuiltinFunctionType, types.MethodDescriptorType, types.WrapperDescriptorType, type)
 HARMFUL_MODULES = {"_thread", "_signal", "_imp", "gc", "sys", "posix", "faulthandler", "componentize_py_runtime"}
 HARMFUL = {"input", "breakpoint", "sleep", "__subclasses__", "mro", "__class__", "select", "poll", "_exit", "abort"}
+HARMFUL.add("enable")  # of a profiler: it has all code prepared anew each time
 ARGUMENTS = ((), (1,), ("x",), ([],), ((), ()), (b"x", 1), (len, [1]), ({},), (None,), (2.5, 2), ("ab", "b"), (1, 2, 3))
 
 
@@ -168,10 +169,12 @@ def factories(found):
 
 
 def is_native(cls):
-    """Whether it is a type that has no Python code, and works: those of `datetime` need their module to be imported, and
-    a queue waits for other threads.
+    """Whether it is a type that has no Python code, and works by itself: those of `datetime` need their module to be
+    imported, a queue waits for other threads, and the step of a task must not be made without its task.
     """
-    if (cls.__module__ == "datetime" and "datetime" not in sys.modules) or cls.__name__ == "SimpleQueue":
+    if cls.__module__ == "datetime" and "datetime" not in sys.modules:
+        return False
+    if cls.__name__ in ("SimpleQueue", "TaskStepMethWrapper"):
         return False
     return not any(isinstance(value, types.FunctionType) for value in vars(cls).values())
 

@@ -111,6 +111,18 @@ WORKING: Final = {
     "a signature": ("lambda: inspect.signature(square)", "(x: 'int') -> 'list[str]'"),
     "tokens": ("lambda: [t.string for t in tokenize.tokenize(io.BytesIO(b'a+1').readline)][1:4]", "['a', '+', '1']"),
     "a class made by hand": ("lambda: type('T', (), {'x': 1}).x", "1"),
+    "letters": (
+        "lambda: 'ÄẞΣ'.lower() + 'ß'.upper() + str('x²'.isdigit()) + str('é'.isidentifier())",
+        "äßςSSFalseTrue",
+    ),
+    "a name of a character": (
+        "lambda: br'\\N{BULLET}'.decode('unicode_escape')",
+        "UnicodeError: \\N escapes not supported (can't load unicodedata module)",
+    ),
+    "names of characters": (
+        "lambda: '•'.encode('ascii', 'namereplace')",
+        'ImportError: PyCapsule_Import could not import module "unicodedata"',
+    ),
     "a format string": ("lambda: '{:>4}|{!r}'.format(1, 'a') + f'{square(2):03}'", "   1|'a'004"),
 }
 
@@ -133,7 +145,7 @@ def test_ways_to_the_compiler(without: Filter, way: str) -> None:
 
 @pytest.mark.parametrize("way", WORKING)
 def test_what_needs_no_compiler(without: Filter, way: str) -> None:
-    """What runs code that the build has compiled, or none, works."""
+    """What runs code that the build has compiled, or none, works, or is an error that has nothing to do with it."""
     assert without.call(way) == WORKING[way][1]
 
 
