@@ -202,7 +202,8 @@ def section_of(words: tuple[str, ...]) -> Section:
 
 def options_of(command: click.Command) -> set[str]:
     """All spellings of a command's options."""
-    return {name for option in command.params if isinstance(option, click.Option) for name in option.opts}
+    options = (option for option in command.params if isinstance(option, click.Option))
+    return {name for option in options for name in (*option.opts, *option.secondary_opts)}
 
 
 @pytest.mark.parametrize("words", COMMANDS, ids=" ".join)

@@ -108,6 +108,13 @@ def test_many_segments_are_written() -> None:
     assert call(module, "load", 29999 * 4) == 29999 % 255 + 1
 
 
+def test_passive_data_stays_first() -> None:
+    """Code names passive segments by their number, so those of the image keep it; its active ones are memory's."""
+    image = '(module (memory 1) (global (mut i32) (i32.const 0)) (data "p") (data "q") (data (i32.const 8) "old"))'
+    module = decode(written(image=image, segments=((4, b"new"),)))
+    assert module.data == [Data(b"p", None), Data(b"q", None), Data(b"new", (ConstInstr(0x41, 4),))]
+
+
 def test_an_image_may_lack_what_it_does_not_need() -> None:
     """Without imports, table and elements there are no such sections; a missing one is no fault."""
     image = '(module (memory 1) (global (mut i32) (i32.const 0)) (func (export "f")))'
@@ -122,8 +129,7 @@ def test_the_same_state_gives_the_same_bytes() -> None:
 
 GLOBAL = "(global (mut i32) (i32.const 0))"
 REFUSED = {
-    "start function": (f"(module (memory 1) {GLOBAL} (func) (start 0))", "a start function or passive data"),
-    "passive data": (f'(module (memory 1) {GLOBAL} (data "a"))', "a start function or passive data"),
+    "start function": (f"(module (memory 1) {GLOBAL} (func) (start 0))", "an image cannot have a start function"),
     "no global": ("(module (memory 1))", "the image has 0 globals"),
     "two globals": (f"(module (memory 1) {GLOBAL} {GLOBAL})", "the image has 2 globals"),
 }

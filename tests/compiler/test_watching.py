@@ -34,7 +34,9 @@ class Watching:
 
     def __init__(self, *arguments: str) -> None:
         self._readers: list[threading.Thread] = []
-        code = "from pywasmfilter_compiler.cli import main; main()"
+        # In the background of a script, where these tests may run, SIGINT is ignored, which children inherit.
+        hear = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
+        code = f"{hear}; from pywasmfilter_compiler.cli import main; main()"
         command = [sys.executable, "-c", code, "build", "filter.py", "--watch", *arguments]
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         self.output = self._lines(self.process.stdout)
