@@ -62,7 +62,7 @@ OF_MAPS = [
     *(f"list(inspect.signature(HeaderMap.{name}).parameters)" for name in ("get", "add", "remove")),
 ]
 
-DOCS = [f"inspect.getdoc(HeaderMap{name})" for name in ("", ".get", ".add", ".remove", ".items")]
+DOCS = [f"inspect.getdoc(HeaderMap.{name})" for name in ("get", "add", "remove")]
 
 WRONG = ["headers[1]", "1 in headers", "headers.get(None)", "headers.add('a', 1)", "headers.add('a')", "headers.get()"]
 WRONG += ["headers.add('a', 'b', 'c')", "headers.add('a', key='b')", "headers.remove('a', keys='b')"]
@@ -107,10 +107,9 @@ def test_both_do_the_same(path: Path, questions: list[str]) -> None:
 
 
 def test_both_say_the_same_of_themselves(path: Path) -> None:
-    """A module that keeps its docstrings has those of the Python."""
-    build(path, path.with_suffix(".wasm"), keep_docs=True)
-    python, wasm = (answers(file, body, DOCS) for file, body in zip((path, path.with_suffix(".wasm")), BODIES))
-    assert wasm == python
+    """A module that keeps docstrings has, for what is in C, those of the Python."""
+    module = build(path, path.with_suffix(".wasm"), keep_docs=True).path
+    assert answers(module, "wasm", DOCS) == answers(path, "python", DOCS)
 
 
 def test_both_refuse_the_same(path: Path) -> None:
