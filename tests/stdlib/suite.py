@@ -1,7 +1,7 @@
-"""CPython's own tests, which Debian packages: fetched when tests want them, kept in pytest's cache.
+"""CPython's own tests, which Debian has in packages: fetched when tests want them, kept in pytest's cache.
 
-The package is of a newer Debian than most machines run. So apt gets a configuration of its own, with its own lists and
-no packages installed; the machine's are left alone.
+The packages are of a newer Debian than most machines run. So apt gets a configuration of its own, with its own lists
+and no packages installed; the machine's are left alone.
 """
 
 from __future__ import annotations
@@ -9,13 +9,16 @@ from __future__ import annotations
 import fcntl
 import shutil
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-PACKAGE: Final = "libpython3.14-testsuite"
-_SOURCE: Final = "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] http://deb.debian.org/debian testing main"
+_TESTS: Final = "libpython3.14-testsuite"
+_HELPERS: Final = "libpython3.14-stdlib"  # has `test.support`
+_SOURCE: Final = (
+    "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] http://deb.debian.org/debian testing main\n"
+)
 _UNPACKED: Final = Path("usr/lib/python3.14/test")
 _TIMEOUT: Final = 300.0  # seconds
 
@@ -34,7 +37,7 @@ Acquire::Retries "1";
 
 
 class NotFetched(Exception):
-    """The package cannot be had here. The message names the command that failed."""
+    """The packages cannot be had here. The message names the command that failed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +54,8 @@ def fetch(folder: Path) -> Suite:
         fcntl.flock(lock, fcntl.LOCK_EX)  # other processes run tests too
         if not (folder / "suite").exists():
             _download(folder)
-            _unpack(next(folder.glob("*.deb")), folder / "suite")
-    package = next(folder.glob("*.deb"))
+            _unpack(folder.glob("*.deb"), folder / "suite")
+    package = next(folder.glob(f"{_TESTS}_*.deb"))
     return Suite(folder / "suite" / _UNPACKED, package.name.split("_")[1].partition("-")[0])
 
 
@@ -62,24 +65,25 @@ def _download(folder: Path) -> None:
     for name in ("lists/partial", "cache/archives/partial"):
         (folder / name).mkdir(parents=True, exist_ok=True)
     (folder / "status").touch()
-    (folder / "sources.list").write_text(_SOURCE + "\n", encoding="utf-8")
+    (folder / "sources.list").write_text(_SOURCE, encoding="utf-8")
     configuration = folder / "apt.conf"
     configuration.write_text(_CONFIGURATION.format(folder=folder), encoding="utf-8")
     apt = ("apt-get", "-c", str(configuration))
     _run([*apt, "update"], folder)
-    _run([*apt, "download", PACKAGE], folder)
+    _run([*apt, "download", _TESTS, _HELPERS], folder)
 
 
-def _unpack(package: Path, target: Path) -> None:
+def _unpack(packages: Iterable[Path], target: Path) -> None:
     """Unpack beside, then rename: the target is whole or not there."""
     beside = target.with_suffix(".new")
     shutil.rmtree(beside, ignore_errors=True)
-    _run(["dpkg-deb", "-x", str(package), str(beside)], target.parent)
+    for package in packages:
+        _run(["dpkg-deb", "-x", str(package), str(beside)], target.parent)
     beside.rename(target)
 
 
 def _run(command: Sequence[str], folder: Path) -> None:
-    shown = f"{PACKAGE} cannot be fetched: `{' '.join(command)}`"
+    shown = f"{_TESTS} cannot be fetched: `{' '.join(command)}`"
     try:
         subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True, timeout=_TIMEOUT)
     except FileNotFoundError as error:
