@@ -48,14 +48,16 @@ FAIL: Final = {
         test_contextlib.FileContextTestCase.testWithOpen
         test_contextlib.TestChdir.*
         test_fractions.FractionTest.test_float_format_testfile
-        test_hashlib.HashLibTestCase.test_case_*[0-9]
+        test_hashlib.HashLibTestCase.test_case_blake2?_[0-9]
+        test_hashlib.HashLibTestCase.test_case_md5_[0-9]
+        test_hashlib.HashLibTestCase.test_case_sha[0-9]*_[0-9]
         test_hashlib.KDFTests.test_file_digest
         test_math.MathTests.test_mtestfile
         test_math.MathTests.test_testfile
         test_shlex.ShlexTest.testSourcehook*
     """,
     "there is no network to fetch vectors from": """
-        test_hashlib.HashLibTestCase.test_*_vectors
+        test_hashlib.HashLibTestCase.test_blake2*_vectors
         test_hashlib.HashLibTestCase.test_case_*_vector
     """,
     "a module, or a codec, is named where no build sees it": """
@@ -68,7 +70,8 @@ FAIL: Final = {
     """,
     "there is no command line": """
         test_calendar.CommandLineTestCase.*
-        test_uuid.TestUUIDWithoutExtModule.test_cli_*
+        test_uuid.TestUUIDWithoutExtModule.test_cli_uuid[35]_ou*putted_with_custom_namespace_and_name
+        test_uuid.TestUUIDWithoutExtModule.test_cli_uuid[35]_with_invalid_namespace
     """,
     "a filter must not sleep": """
         test_time.TimeTestCase.test_monotonic
@@ -123,7 +126,7 @@ FAIL: Final = {
         test_email.test_headerregistry.TestFolding.test_fold_unstructured_with_two_overlong_words
         test_email.test_utils.DateTimeTests.test_parsedate_to_datetime_out_of_range_raises_valueerror
         test_functools.*.test_repr_safety_against_reentrant_mutation
-        test_functools.*.test_setstate_errors
+        test_functools.TestPartialC*.test_setstate_errors
         test_htmlparser.HTMLParserTestCase.test_closing_tag
         test_htmlparser.HTMLParserTestCase.test_comments
         test_htmlparser.HTMLParserTestCase.test_eof_in_charref

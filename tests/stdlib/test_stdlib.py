@@ -129,9 +129,17 @@ def test_a_pruned_module_does_what_a_whole_one_does(suite: Suite, group: str, tm
     if suite.version == known.SUITE:  # of another version's tests others fail
         failing = {name: outcome for name, outcome in found.items() if outcome[0] not in ("passed", "skipped")}
         assert {name: outcome for name, outcome in failing.items() if not known.fails(name)} == {}
-        assert [name for name, (kind, _) in found.items() if kind == "passed" and known.fails(name)] == []
+        passing = [name for name, (kind, _) in found.items() if kind == "passed" and known.fails(name)]
+        assert not passing, "\n".join(passing)
 
 
 def kinds(outcomes: Outcomes) -> dict[str, str]:
     """What became of each test, without the text, which has addresses in it."""
     return {name: kind for name, (kind, _) in outcomes.items()}
+
+
+def test_without_apt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the tests are skipped with says which command failed, and why."""
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(NotFetched, match=r"`apt-get -c \S+/apt.conf update`: there is no apt-get"):
+        fetch(tmp_path)
