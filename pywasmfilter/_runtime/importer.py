@@ -200,8 +200,20 @@ def _names(node: Any) -> tuple[str, ...]:
 _EVALUATING = frozenset(("eval", "exec", "compile", "import ast", "import code", "import codeop", "import symtable"))
 
 
-_USED_BY_NAME = {"json": "json", "strptime": "_strptime"}
-"""What the SDK or C code imports at run time for a module that has such a name, as in `reply.json()` or `json=…`."""
+_USED_BY_NAME = {
+    "UserDict": "copy",
+    "expandvars": "re",
+    "filterwarnings": "re",
+    "json": "json",
+    "singledispatch": "weakref",
+    "singledispatchmethod": "weakref",
+    "strptime": "_strptime",
+    **dict.fromkeys(("urldefrag", "urljoin", "urlparse", "urlsplit"), "unicodedata"),
+}
+"""What is imported at run time for a module that has such a name, as in `reply.json()` or `json=…`, and what no search
+finds: by the SDK, by C code, by a module of the image, into whose functions nothing looks, or by a function of the
+standard library that alone wants what is not followed elsewhere, such as a URL's for any host that is not ASCII.
+"""
 
 
 def mentions(code: CodeType, name: str) -> bool:

@@ -207,3 +207,24 @@ def test_every_builtin_function_can_be_called(
     assert int(calls) > 50_000
     assert int(types) > 100
     record_property("calls", calls)
+
+
+# What functions of modules import that are there already
+
+IMPORTING: Final = {
+    "functools.singledispatch(repr)(1)": ("functools", "1"),
+    "functools.singledispatchmethod(repr).dispatcher(1)": ("functools", "1"),
+    "os.path.expandvars('$absent')": ("os", "$absent"),
+    "warnings.filterwarnings('ignore', message='x')": ("warnings", "None"),
+    "type('D', (collections.UserDict,), {})(a=1).copy()": ("collections", "{'a': 1}"),
+    "urllib.parse.urlsplit('http://bücher.example/').hostname": ("urllib.parse", "bücher.example"),
+    "urllib.parse.urljoin('http://bücher.example/a', 'b')": ("urllib.parse", "http://bücher.example/b"),
+}
+"""Expressions, each with the module that the filter imports for it, and its value as text."""
+
+
+@pytest.mark.parametrize("expression", IMPORTING)
+def test_what_a_function_imports_when_it_is_called(tmp_path: Path, expression: str) -> None:
+    """What a function of the standard library imports in the middle of a request is there, if a filter names it."""
+    module, value = IMPORTING[expression]
+    assert Filter(tmp_path, f"import {module}", {"it": f"lambda: {expression}"}).call("it") == value
