@@ -45,7 +45,9 @@ DIRECTIONS: dict[str, set[str]] = {
         "sources",
         "errors",
     },
+    "files": {"errors"},
     "pipeline": {
+        "files",
         "watching",
         "linker",
         "entries",
@@ -67,8 +69,11 @@ DIRECTIONS: dict[str, set[str]] = {
     "recording": {"recorder", "module_report", "errors"},
     "settings": {"hosts", "errors"},
     "envoy": {"upstreams", "errors"},
+    "oci": {"files", "module_report", "errors"},
     # The command, and the door of the library.
+    "commands": {"pipeline", "oci", "settings", "hosts", "errors"},
     "cli": {
+        "commands",
         "pipeline",
         "watching",
         "settings",
@@ -80,7 +85,7 @@ DIRECTIONS: dict[str, set[str]] = {
         "upstreams",
         "errors",
     },
-    "__init__": {"pipeline", "module_report", "errors"},
+    "__init__": {"pipeline", "module_report", "oci", "errors"},
 }
 FILES = sorted(path.relative_to(COMPILER) for path in COMPILER.rglob("*.py"))
 

@@ -2,7 +2,7 @@
 
 The latter stands in a custom section, which hosts ignore. Its content is JSON:
 
-    {"always": [name, …], "modules": {name: [origin, size, importer, line], …}}
+    {"always": [name, …], "modules": {name: [origin, size, importer, line], …}, "plugins": [name, …]}
 
 `always` are the modules that are in every module. `size` is in bytes, `importer` the name of the module with the import
 statement and `line` its line; 0 if no statement names the module, and "" for what the build itself was asked for.
@@ -50,10 +50,11 @@ class PythonModule:
 
 @dataclass(frozen=True, slots=True)
 class Contents:
-    """The Python modules: those that this module has, and the names of those that every one has."""
+    """The Python modules: those that this module has, and the names of those that every one has; and the plugins."""
 
     modules: tuple[PythonModule, ...]
     always: tuple[str, ...]
+    plugins: tuple[str, ...] = ()
 
     def chain(self, name: str) -> list[PythonModule]:
         """The modules that brought one in, the module itself last; empty if it is not there."""
@@ -97,6 +98,7 @@ class Use:
                 for name in names
             ),
             tuple(self._report["always"]),
+            tuple(self._report["plugins"]),
         )
 
     def parts(self, module: bytes) -> list[Part]:
@@ -131,7 +133,8 @@ def _part_of(origin: str) -> tuple[Kind, str]:
 def encode(contents: Contents) -> bytes:
     """The section's content; the same for the same modules."""
     modules = {item.name: [item.origin, item.size, item.importer, item.line] for item in contents.modules}
-    return json.dumps({"always": contents.always, "modules": modules}, separators=(",", ":")).encode()
+    values = {"always": contents.always, "modules": modules, "plugins": contents.plugins}
+    return json.dumps(values, separators=(",", ":")).encode()
 
 
 def decode(content: bytes) -> Contents | None:
@@ -139,7 +142,7 @@ def decode(content: bytes) -> Contents | None:
     try:
         values = json.loads(content)
         modules = tuple(_module(name, *fields) for name, fields in values["modules"].items())
-        return Contents(modules, tuple(map(_text, values["always"])))
+        return Contents(modules, tuple(map(_text, values["always"])), tuple(map(_text, values.get("plugins", ()))))
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return None
 

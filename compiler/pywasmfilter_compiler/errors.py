@@ -9,6 +9,7 @@
     ├── BuildStopped              the filter's import did not come to an end
     ├── FilterError               the user's own filter: syntax, imports, registration (has a file and a line)
     ├── ToolError                 a program we run failed (has its output)
+    ├── RegistryError             a registry of images cannot be reached, or says no (says what to do)
     └── MissingDependency         an optional package is not installed (says the `pip install`)
 
 The library raises these and never prints or exits; `cli.py` is the one place that shows them.
@@ -16,6 +17,7 @@ The library raises these and never prints or exits; `cli.py` is the one place th
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 
@@ -68,6 +70,15 @@ class FilterError(CompilerError):
 
 class ToolError(CompilerError):
     """A program that the build runs did not succeed; the message ends with what it printed."""
+
+
+class RegistryError(CompilerError):
+    """A registry cannot be reached, or says no. `status` is that of its answer, `codes` are the errors that it names."""
+
+    def __init__(self, message: str, status: int | None = None, codes: Iterable[str] = ()) -> None:
+        super().__init__(message)
+        self.status = status
+        self.codes = tuple(codes)
 
 
 class MissingDependency(CompilerError):

@@ -81,7 +81,7 @@ class HostReport:
 class ModuleReport:
     """All there is to say of a module. Functions, globals and data segments are counted without imported ones.
 
-    `python_modules` are those of a filter built with `pyfilter`.
+    `plugins` and `python_modules` are those of a filter built with `pyfilter`.
     """
 
     path: str | None
@@ -89,6 +89,7 @@ class ModuleReport:
     gzip_size: int
     sha256: str
     abi: str | None
+    plugins: tuple[str, ...]
     callbacks: tuple[str, ...]
     memory: MemoryReport | None
     functions: int
@@ -129,6 +130,7 @@ def inspect(source: Path | str | bytes) -> ModuleReport:
         gzip_size=len(gzip.compress(data, compresslevel=6, mtime=0)),
         sha256=hashlib.sha256(data).hexdigest(),
         abi=abi,
+        plugins=python.plugins if python else (),
         callbacks=tuple(name for name in subject.functions if _is_callback(name)),
         memory=outline.memories[0] if outline.memories else None,
         functions=len(outline.functions),
@@ -542,6 +544,8 @@ def _summary(report: ModuleReport) -> Iterator[tuple[str, str]]:
     yield "Size", f"{report.size:,} bytes, {report.gzip_size:,} with gzip"
     yield "SHA-256", report.sha256
     yield "ABI", report.abi or "none"
+    if report.plugins:
+        yield "Plugins", ", ".join(report.plugins)
     yield "Callbacks", ", ".join(name.removeprefix("proxy_") for name in report.callbacks) or "none"
     if report.memory:
         mebibytes = report.memory.initial * PAGE / 2**20

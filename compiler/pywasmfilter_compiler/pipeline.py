@@ -8,17 +8,15 @@ from __future__ import annotations
 
 import hashlib
 import os
-import re
-import tempfile
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
-from . import contents, hosts, runtime_image, settings, snapshot, upstreams
+from . import contents, files, hosts, runtime_image, settings, snapshot, upstreams
 from .entries import Entry, find_entries, import_names
-from .errors import BuildStopped, CompilerError, FilterError, UsageError
+from .errors import BuildStopped, FilterError, UsageError
 from .hosts import AbiVersion
 from .linker import unused_data
 from .module_writer import write_module
@@ -118,8 +116,8 @@ def build(
     customs.append(Custom(contents.SECTION, contents.encode(use.contents())))
     module = write_module(code, exports, memory, segments, image.stack_pointer, customs)
     chosen = name or (plugins[0] if len(plugins) == 1 else entries[0].name)
-    target = Path(output) if output is not None else Path(f"{_file_name(chosen)}.wasm")
-    _write(target, module)
+    target = Path(output) if output is not None else Path(f"{files.file_name(chosen)}.wasm")
+    files.write(target, module)
     return BuildResult(
         path=target,
         name=chosen,
@@ -220,33 +218,6 @@ def _reached(entries: list[Entry], sources: Sources) -> Entry:
     """The filter that was being imported when a build ended: the one that was asked for last."""
     asked = list(sources.paths)
     return max(entries, key=lambda entry: asked.index(entry.place.origin) if entry.place.origin in asked else -1)
-
-
-def _file_name(name: str) -> str:
-    return re.sub(r"[^\w.-]", "_", name).lstrip(".") or "filter"
-
-
-def _write(target: Path, data: bytes) -> None:
-    """Write beside, then rename: the target is whole or as it was. A link stays one."""
-    real = Path(os.path.realpath(target))
-    try:
-        with tempfile.NamedTemporaryFile(dir=real.parent, prefix=f".{real.name}.", delete=False) as file:
-            try:
-                file.write(data)
-                file.close()
-                Path(file.name).chmod(0o666 & ~_umask())
-                Path(file.name).replace(real)
-            except BaseException:
-                Path(file.name).unlink(missing_ok=True)
-                raise
-    except OSError as error:
-        raise CompilerError(f"{target}: cannot be written: {error.strerror or error}") from error
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
 
 
 def _imports(module: bytes) -> list[str]:

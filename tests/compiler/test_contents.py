@@ -140,7 +140,16 @@ def test_the_reports_as_text(built: BuildResult) -> None:
     )
 
 
-CONTENTS = Contents((PythonModule("a", "a.py", 5, "", 0), PythonModule("b.c", "b/c.py", 7, "a", 2)), ("os", "sys"))
+CONTENTS = Contents((PythonModule("a", "a.py", 5, "", 0), PythonModule("b.c", "b/c.py", 7, "a", 2)), ("os", "sys"), ("p",))
+
+
+def test_plugins(built: BuildResult) -> None:
+    """The section says which plugins the module has; one without that word of them says of none."""
+    assert inspect(built.path).plugins == ("contents",)
+    assert "\nPlugins:" in render(inspect(built.path))
+    values = json.loads(contents.encode(CONTENTS))
+    del values["plugins"]
+    assert contents.decode(json.dumps(values).encode()) == Contents(CONTENTS.modules, CONTENTS.always)
 
 
 def test_encoding() -> None:
