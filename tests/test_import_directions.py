@@ -71,7 +71,7 @@ DIRECTIONS: dict[str, set[str]] = {
     "envoy": {"upstreams", "errors"},
     "oci": {"files", "module_report", "errors"},
     # The command, and the door of the library.
-    "commands": {"pipeline", "oci", "settings", "hosts", "errors"},
+    "commands": {"files", "pipeline", "oci", "settings", "hosts", "errors"},
     "cli": {
         "commands",
         "pipeline",

@@ -13,7 +13,6 @@ import os
 import re
 import signal
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
@@ -23,12 +22,12 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 import click
 
 from . import settings
+from .commands import common, images
 from .errors import CompilerError, UsageError
 from .hosts import ABI_VERSIONS, AbiVersion
 
 if TYPE_CHECKING:
     from .envoy.run import Server
-    from .pipeline import BuildResult
 
 
 class _Group(click.Group):
@@ -52,26 +51,7 @@ def main() -> None:
     """Build Envoy and Istio filters written in Python into Proxy-Wasm modules, and run them."""
 
 
-_JSON = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 _NAME = click.option("--name", metavar="NAME", help="Name of the module; by default the plugin's own name.")
-_INCLUDE = click.option(
-    "--include", metavar="MODULE", multiple=True, help="Keep a module that no import statement names. May be repeated."
-)
-_TIMEOUT = click.option(
-    "--timeout",
-    type=click.FloatRange(min=0, min_open=True),
-    metavar="SECONDS",
-    help=f"Bound on the filter's import. [{settings.TIMEOUT:g}]",
-)
-_MAX_MEMORY = click.option(
-    "--max-memory",
-    type=click.IntRange(1, settings.MOST_MEMORY),
-    metavar="MIB",
-    help=f"Bound on the memory of each VM. [{settings.MAX_MEMORY}]",
-)
-_ABI = click.option(
-    "--abi", type=click.Choice(ABI_VERSIONS), help=f"Version of the ABI that the module declares. [{settings.ABI}]"
-)
 _PRUNE = click.option(
     "--prune/--no-prune", default=None, help="Leave out what of the interpreter the filter cannot reach. [prune]"
 )
@@ -104,15 +84,15 @@ _PATHS = click.argument("paths", type=click.Path(path_type=Path), nargs=-1, requ
 @_PATHS
 @click.option("-o", "--output", metavar="FILE", help="Where to write the module. [NAME.wasm]")
 @_NAME
-@_INCLUDE
-@_TIMEOUT
-@_MAX_MEMORY
-@_ABI
+@common.INCLUDE
+@common.TIMEOUT
+@common.MAX_MEMORY
+@common.ABI
 @_PRUNE
 @_NAME_MISSING
 @_KEEP_DOCS
 @click.option("--watch", is_flag=True, help="Build again whenever a file that a build reads has changed, until Ctrl-C.")
-@_JSON
+@common.JSON
 def build(paths: tuple[Path, ...], as_json: bool, watch: bool, **options: Any) -> None:
     """Build the filter at PATH into one module, or those at several into one with all their plugins.
 
@@ -121,11 +101,11 @@ def build(paths: tuple[Path, ...], as_json: bool, watch: bool, **options: Any) -
     if watch:
         _watch(paths, options, as_json=as_json)
         return
-    result = _build(paths, options)
+    result = common.build(paths, options)
     if as_json:
         click.echo(json.dumps(result.to_json(), indent=2))
         return
-    click.echo(f"{result.path}  {_megabytes(result.size)}  {result.seconds:.2f} s")
+    click.echo(f"{result.path}  {common.megabytes(result.size)}  {result.seconds:.2f} s")
     click.echo(f"  plugins    {', '.join(result.plugins)}")
     click.echo(f"  callbacks  {', '.join(name for name in result.exports if name.startswith('proxy_on_'))}")
     for number, upstream in enumerate(result.upstreams):
@@ -144,55 +124,21 @@ def _watch(paths: tuple[Path, ...], options: dict[str, Any], *, as_json: bool) -
         while True:
             watch.begin()
             try:
-                result = _build(paths, {**options, "watch": watch})
+                result = common.build(paths, {**options, "watch": watch})
             except CompilerError as error:
                 _show_error(error)
             else:
-                line = f"{result.path}  {_megabytes(result.size)}  {result.seconds:.2f} s"
+                line = f"{result.path}  {common.megabytes(result.size)}  {result.seconds:.2f} s"
                 click.echo(json.dumps(result.to_json()) if as_json else line)
             watch.wait()
     except KeyboardInterrupt:
         click.echo(err=True)
 
 
-def _build(paths: tuple[Path, ...], options: dict[str, Any]) -> BuildResult:
-    from .pipeline import build as build_module  # noqa: PLC0415
-
-    of_project = settings.load_settings(paths[0])
-    given = {key: value for key, value in options.items() if value not in (None, ())}
-    with _progress() as step:
-        return build_module(paths, **{**of_project, **given}, progress=step, on_output=_print_output)
-
-
-def _print_output(line: str) -> None:
-    click.echo(line, err=True)
-
-
-@contextmanager
-def _progress() -> Iterator[Any]:
-    """A function that shows each step with the time it took, on a terminal; nothing in a pipe."""
-    shown: list[float] = []
-
-    def end() -> None:
-        if shown:
-            click.echo(f" {time.perf_counter() - shown.pop():.1f} s", err=True)
-
-    def step(message: str) -> None:
-        if sys.stderr.isatty():
-            end()
-            click.echo(click.style(f"{message} …", dim=True), nl=False, err=True)
-            shown.append(time.perf_counter())
-
-    try:
-        yield step
-    finally:
-        end()
-
-
 @main.command()
 @click.argument("module", type=click.Path(path_type=Path))
 @click.option("--why", "python_module", metavar="NAME", help="Show only which imports brought in this Python module.")
-@_JSON
+@common.JSON
 def inspect(module: Path, python_module: str | None, as_json: bool) -> None:
     """Show what a Proxy-Wasm MODULE holds and which hosts can load it, whoever compiled it."""
     from .module_report import inspect as inspect_module, render, render_why, why  # noqa: PLC0415
@@ -246,10 +192,10 @@ def _recording_path(_ctx: click.Context, _param: click.Parameter, value: Path | 
     callback=_recording_path,
     help="Write what passes between proxy and filter to FILE: headers and bodies, with any secrets in them.",
 )
-@_INCLUDE
-@_TIMEOUT
-@_MAX_MEMORY
-@_ABI
+@common.INCLUDE
+@common.TIMEOUT
+@common.MAX_MEMORY
+@common.ABI
 def run(paths: tuple[Path, ...], request_path: str | None, **options: Any) -> None:
     """Build the filter at PATH, or those at several, and serve the module in a local Envoy.
 
@@ -291,16 +237,13 @@ def _check_configuration(paths: tuple[Path, ...], options: dict[str, Any]) -> No
             check(_text_or_file(options["config"]), paths, options["root_id"])
 
 
-_OF_BUILD = ("include", "timeout", "max_memory", "abi")
-
-
 def _module(paths: tuple[Path, ...], options: dict[str, Any], folder: Path) -> Path:
     """What to serve: the one path, if it is that of a module, else what is built into the folder."""
     modules = [path for path in paths if path.suffix == ".wasm"]
     if modules and len(paths) > 1:
         raise UsageError(f"{modules[0]}: a module that is built already runs alone")
-    of_build = {key: options[key] for key in _OF_BUILD}
-    return modules[0] if modules else _build(paths, {"output": folder / "filter.wasm", **of_build}).path
+    of_build = {key: options[key] for key in common.OF_BUILD}
+    return modules[0] if modules else common.build(paths, {"output": folder / "filter.wasm", **of_build}).path
 
 
 def _upstream_urls(values: tuple[str, ...]) -> tuple[str | None, dict[str, str]]:
@@ -349,7 +292,7 @@ def _served(
 
     default_port = 10000 if request_path is None else 0
     with ExitStack() as stack:
-        with _progress() as step:
+        with common.progress() as step:
             step("starting Envoy")
             serving = serve(
                 module,
@@ -495,7 +438,7 @@ def test(ctx: click.Context, filter_body: str, pytest_arguments: tuple[str, ...]
     type=click.Choice(["python", "wasm"]),
     help="Run the filter as plain Python or as compiled module. [python, but wasm for a .wasm]",
 )
-@_JSON
+@common.JSON
 def call(paths: tuple[Path, ...], as_json: bool, **options: Any) -> None:
     """Send one request through the filter at PATH, without a proxy, and show what happens to it.
 
@@ -515,7 +458,7 @@ def call(paths: tuple[Path, ...], as_json: bool, **options: Any) -> None:
     with tempfile.TemporaryDirectory(prefix="pyfilter-") as folder, redirect_stdout(sys.stderr), ExitStack() as stack:
         if body == "wasm":
             _check_configuration(paths, options)
-            paths = (_module(paths, dict.fromkeys(_OF_BUILD), Path(folder)),)
+            paths = (_module(paths, dict.fromkeys(common.OF_BUILD), Path(folder)),)
             stack.enter_context(_interruptible(folder))
         outcome = call_filter(paths, body=body, **arguments)
     text = json.dumps(outcome.to_json(), indent=2) if as_json else render(outcome)
@@ -650,7 +593,7 @@ def schema(paths: tuple[Path, ...], root_id: str, output: Path | None) -> None:
 @click.argument("config_file", type=click.Path(path_type=Path))
 @_PATHS_OR_HERE
 @_PLUGIN
-@_JSON
+@common.JSON
 @click.pass_context
 def validate(ctx: click.Context, config_file: Path, paths: tuple[Path, ...], root_id: str, as_json: bool) -> None:
     """Check a configuration, JSON or YAML, before the filter at PATH gets it, by default the one in this folder.
@@ -676,7 +619,7 @@ _HERE: Final = (Path(),)
 
 @main.group(invoke_without_command=True)
 @click.pass_context
-@_JSON
+@common.JSON
 def cache(ctx: click.Context, as_json: bool) -> None:
     """Show, warm or clear the cache of runtime images."""
     if ctx.invoked_subcommand is not None:
@@ -693,7 +636,7 @@ def cache(ctx: click.Context, as_json: bool) -> None:
     click.echo(runtime_image.cache_folder())
     for image in images:
         used = "  in use" if image.current else ""
-        click.echo(f"  {image.path.name}  ABI {image.abi or '?'}  {_megabytes(image.size)}{used}")
+        click.echo(f"  {image.path.name}  ABI {image.abi or '?'}  {common.megabytes(image.size)}{used}")
     if not any(image.current for image in images):
         click.echo("  no image for this version yet: the next build makes one, or `pyfilter cache warm`")
 
@@ -706,7 +649,7 @@ def warm(abi: AbiVersion) -> None:
     """Build the runtime image for a version of the ABI now, if it is not there."""
     from . import runtime_image  # noqa: PLC0415
 
-    with _progress() as step:
+    with common.progress() as step:
         runtime_image.load(step, abi)
     click.echo(runtime_image.current_folder(abi))
 
@@ -720,5 +663,7 @@ def clear() -> None:
         click.echo(f"removed {path}")
 
 
-def _megabytes(size: int) -> str:
-    return f"{size / 1e6:.1f} MB"
+# Images
+
+main.add_command(images.package)
+main.add_command(images.push)

@@ -73,7 +73,7 @@ class ToolError(CompilerError):
 
 
 class RegistryError(CompilerError):
-    """A registry cannot be reached, or says no. `status` is that of its answer, `codes` are the errors that it names."""
+    """A registry cannot be reached, or says no: `status` is that of its answer, `codes` are the errors it names."""
 
     def __init__(self, message: str, status: int | None = None, codes: Iterable[str] = ()) -> None:
         super().__init__(message)

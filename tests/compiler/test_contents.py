@@ -140,7 +140,9 @@ def test_the_reports_as_text(built: BuildResult) -> None:
     )
 
 
-CONTENTS = Contents((PythonModule("a", "a.py", 5, "", 0), PythonModule("b.c", "b/c.py", 7, "a", 2)), ("os", "sys"), ("p",))
+CONTENTS = Contents(
+    (PythonModule("a", "a.py", 5, "", 0), PythonModule("b.c", "b/c.py", 7, "a", 2)), ("os", "sys"), ("p",)
+)
 
 
 def test_plugins(built: BuildResult) -> None:

@@ -118,7 +118,7 @@ def _ask(helper: str, name: str) -> Credentials | None:
         answer = json.loads(done.stdout)
         username, secret = str(answer["Username"]), str(answer["Secret"])
     except (ValueError, TypeError, KeyError):
-        raise RegistryError(f"{program} gave no credentials for {name}: its answer is not what helpers answer") from None
+        raise RegistryError(f"{program} gave no credentials for {name}: its answer is none") from None
     if username == _TOKEN_USER:
         return Credentials("", "", program, secret)
     return Credentials(username, secret, program) if secret else None

@@ -1,8 +1,8 @@
 """An image as an OCI image layout: a folder, or a tar of one, that tools such as skopeo copy from.
 
-    oci-layout            the version of the layout
-    index.json            the manifest, under its tag
-    blobs/sha256/<hex>    manifest, config and layers
+oci-layout            the version of the layout
+index.json            the manifest, under its tag
+blobs/sha256/<hex>    manifest, config and layers
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def check_target(target: Path) -> None:
         if any(target.iterdir()) and not (target / _MARKER).is_file():
             raise UsageError(f"{target}: the folder is not empty and no image layout, so it is not replaced")
     elif target.exists() or target.is_symlink():
-        raise UsageError(f"{target}: there is a file of this name; a layout is a folder, or a file whose name ends .tar")
+        raise UsageError(f"{target}: a file has this name; a layout is a folder, or a file whose name ends with .tar")
 
 
 def _write_folder(target: Path, image: Image, tag: str) -> None:

@@ -26,9 +26,9 @@ _TITLE: Final = "org.opencontainers.image.title"
 
 @dataclass(frozen=True, slots=True)
 class Description:
-    """What is said of an image: its format, the name of the module, and labels, which are the manifest's annotations too.
+    """What is said of an image: its format, the name of the module, and labels, which are its annotations too.
 
-    The name is by default that of the file, and labels add to those that follow from the module: its title, its plugins,
+    The name is by default that of the file. Labels add to those that follow from the module: its title, its plugins,
     the version of the ABI, and that of pywasmfilter.
     """
 
@@ -40,7 +40,7 @@ class Description:
 def push(
     module: StrPath,
     reference: str,
-    description: Description = Description(),  # noqa: B008  # frozen
+    description: Description = Description(),
     *,
     username: str | None = None,
     password: str | None = None,
@@ -78,7 +78,7 @@ def push(
 def package(
     module: StrPath,
     output: StrPath,
-    description: Description = Description(),  # noqa: B008  # frozen
+    description: Description = Description(),
     *,
     tag: str = "latest",
     record: StrPath | None = None,
@@ -88,8 +88,8 @@ def package(
 
     `tag` is the image's name in the layout; for `record` and `progress` see `push`. An existing layout is replaced.
 
-    Raises UsageError for what makes no sense, such as an output that is something else, and CompilerError if it cannot be
-    written.
+    Raises UsageError for what makes no sense, such as an output that is something else, and CompilerError if it cannot
+    be written.
     """
     check_tag(tag)
     check_target(Path(output))
@@ -112,7 +112,7 @@ def _image(module: Path, description: Description, reference: str | None) -> tup
     data = _read(module)
     report = inspect(data)
     if report.abi is None:
-        raise CompilerError(f"{module}: this is no Proxy-Wasm module: it does not say which version of the ABI it is for")
+        raise CompilerError(f"{module}: no Proxy-Wasm module: it does not say which version of the ABI it is for")
     created = images.created_time()
     labels = {
         _TITLE: description.name or module.stem,

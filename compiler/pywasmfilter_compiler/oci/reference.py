@@ -52,7 +52,7 @@ def parse(text: str) -> Reference:
         raise UsageError(f"{text!r} names no registry: an image's reference begins with one, {_EXAMPLE}")
     if not _REPOSITORY.fullmatch(repository):
         raise UsageError(
-            f"{text!r}: {repository!r} is no name of a repository: lower-case letters and digits, with . _ - or / between"
+            f"{text!r}: {repository!r} is no name of a repository: lower-case letters and digits, and . _ - / between"
         )
     if not _TAG.fullmatch(tag):
         raise UsageError(f"{text!r}: {_tag_problem(tag)}")

@@ -47,9 +47,10 @@ def _advice(answer: Answer, codes: list[str], words: str, reference: Reference, 
     if status == 403 or "DENIED" in codes:
         who = f"those of {answer.credentials}" if answer.credentials else "without credentials, nobody"
         return f"the credentials may not push to {repository} ({who}): ask for that permission, or name another one"
-    if {"MANIFEST_INVALID", "UNSUPPORTED"} & set(codes) and status != 405 or status == 415:
-        return f"the registry takes no image of the format {of}: try --format {'docker' if of == 'compat' else 'compat'}"
-    if status == 405 or "UNSUPPORTED" in codes:
+    if status == 415 or ({"MANIFEST_INVALID", "UNSUPPORTED"} & set(codes) and status != 405):
+        other = "docker" if of == "compat" else "compat"
+        return f"the registry takes no image of the format {of}: try --format {other}"
+    if status == 405:
         return "the registry takes no pushes: it is read-only, a mirror or a cache; push to another one"
     if "NAME_UNKNOWN" in codes or (status == 404 and not codes):
         return f"there is no {repository}: create the project or repository first, or correct the name"

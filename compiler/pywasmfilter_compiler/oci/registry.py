@@ -1,8 +1,8 @@
 """Pushing an image to a registry, with oras.
 
-oras knows the protocol: where things go, and how blobs are uploaded. How requests are sent is this file's. Those of oras
-have no time limit, wait minutes before they say that a name cannot be resolved, do not tell why a token is refused,
-and give credentials also to hosts that a registry only names as the place for an upload.
+oras knows the protocol: where things go, and how blobs are uploaded. How requests are sent is this file's. Those of
+oras have no time limit, wait minutes before they say that a name cannot be resolved, do not tell why a token is
+refused, and give credentials also to hosts that a registry only names as the place for an upload.
 """
 
 from __future__ import annotations
@@ -179,7 +179,7 @@ class _Client(oras.provider.Registry):
         if digest != manifest.digest:
             raise not_a_registry(self._reference, f"the manifest that it has is {digest}, not {manifest.digest}")
 
-    def do_request(  # type: ignore[override]  # oras's own has a decorator without types
+    def do_request(
         self,
         url: str,
         method: str = "GET",
@@ -308,10 +308,9 @@ def _tls_problem(told: str) -> str:
     if "doesn't match" in told or "not valid for" in told or "Hostname mismatch" in told:
         return "has a certificate for another name: use the name that it is for"
     if "CERTIFICATE_VERIFY_FAILED" in told:
-        expired = "expired" in told
-        return f"has a certificate that {'is expired' if expired else 'nobody vouches for'}: " + (
-            "it has to be renewed" if expired else "give the file of its authority with --ca, or trust any with --insecure"
-        )
+        if "expired" in told:
+            return "has a certificate that is expired: it has to be renewed"
+        return "has a certificate that nobody vouches for: name its authority's with --ca, or trust any with --insecure"
     return "cannot be spoken to with TLS: use --insecure if it is plain HTTP, or correct the port"
 
 
