@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -20,16 +20,14 @@ from . import common
 if TYPE_CHECKING:
     from pywasmfilter_compiler.oci import Description, ImageRecord
 
-_FORMATS: Final = ("compat", "docker", "artifact", "cncf")
 _MODULE = click.argument("module", type=click.Path(path_type=Path))
-_FORMAT = click.option(
-    "--format",
-    type=click.Choice(_FORMATS),
-    default="compat",
-    show_default=True,
-    help="What the image is like. Istio and Envoy Gateway take compat, docker and artifact, but not cncf, which is for "
-    "Wasm runtimes.",
-)
+_TAKEN: Final = "What the image is like. Istio and Envoy Gateway take any but cncf, which is for Wasm runtimes."
+
+
+def _format(*formats: str) -> Callable[[Any], Any]:
+    return click.option("--format", type=click.Choice(formats), default=formats[0], show_default=True, help=_TAKEN)
+
+
 _ANNOTATION = click.option(
     "--annotation",
     "annotations",
@@ -42,7 +40,7 @@ _ANNOTATION = click.option(
 @click.command()
 @_MODULE
 @click.argument("reference", metavar="oci://REGISTRY/REPOSITORY:TAG")
-@_FORMAT
+@_format("compat", "docker", "artifact", "cncf")
 @_ANNOTATION
 @click.option("--username", metavar="NAME", help="Who to be there. [what Docker's configuration says]")
 @click.option("--password-stdin", is_flag=True, help="Read the password, or a token, from standard input.")
@@ -100,7 +98,7 @@ def push(module: Path, reference: str, as_json: bool, **options: Any) -> None:
     required=True,
     help="Where to write the layout.",
 )
-@_FORMAT
+@_format("compat", "artifact", "cncf")
 @click.option("--tag", metavar="TAG", default="latest", show_default=True, help="The image's name in the layout.")
 @_ANNOTATION
 @common.INCLUDE

@@ -93,6 +93,10 @@ def package(
     """
     check_tag(tag)
     check_target(Path(output))
+    if description.format == "docker":
+        raise UsageError(
+            "a layout of the OCI holds no image of Docker's format: take compat, which registries take too"
+        )
     progress("compressing")
     image, made = _image(Path(module), description, None)
     write_layout(Path(output), image, tag)

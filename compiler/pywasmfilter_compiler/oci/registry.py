@@ -13,6 +13,7 @@ import re
 import ssl
 import tempfile
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -137,20 +138,18 @@ class _Client(oras.provider.Registry):
 
     def connect(self) -> None:
         """Find out whether there is a registry, and how it is spoken to."""
-        try:
-            response = self._send("GET", self._root)
-        except RegistryError as error:
-            if not self._access.insecure:
-                raise
-            self.prefix = "http"
-            try:
-                response = self._send("GET", self._root)
-            except RegistryError:
-                raise error from None
+        response = self._first_response()
         if response.status_code not in {200, 401}:
             if response.status_code in _TRANSIENT | {403}:
                 raise self._refusal(response, "connecting")
             raise not_a_registry(self._reference, f"HTTP {response.status_code} for {self._root}")
+
+    def _first_response(self) -> requests.Response:
+        if self._access.insecure:
+            with suppress(RegistryError):
+                return self._send("GET", self._root)
+            self.prefix = "http"
+        return self._send("GET", self._root)
 
     @property
     def _root(self) -> str:
@@ -297,7 +296,7 @@ def _why(error: Exception, causes: list[BaseException], told: str, access: Acces
         return "refuses connections: correct the port, or see whether the registry is running"
     if isinstance(error, requests.exceptions.TooManyRedirects):
         return "does not answer as registries do: it redirects in a circle; correct the name"
-    if any(issubclass(kind, OSError) for kind in kinds):
+    if any(issubclass(kind, OSError) and not issubclass(kind, requests.RequestException) for kind in kinds):
         return f"cannot be talked to: {_reason(causes)}; try again, and see what is between here and the registry"
     return "gives an answer that cannot be read: correct the name, and see what is between here and the registry"
 
