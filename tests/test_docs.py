@@ -17,6 +17,7 @@ import pytest
 from pywasmfilter_compiler.cli import main
 from pywasmfilter_compiler.settings import load_settings
 
+from tests.oci.registries import docker_registry, require
 from tests.pages import DOCS, REPOSITORY, Block, Section, blocks, sections
 
 PAGES = [REPOSITORY / "README.md", *sorted(DOCS.glob("*.md"))]
@@ -84,6 +85,16 @@ def environment(tmp_path: Path) -> dict[str, str]:
     return {**os.environ, "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}"}
 
 
+REGISTRY = "localhost:5000"  # what pages call a registry on this machine
+
+
+@pytest.fixture(scope="module")
+def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a real one."""
+    with docker_registry(tmp_path_factory.mktemp("registry")) as address:
+        yield address
+
+
 def runnable() -> list[Any]:
     """The sections that have commands, as parameters of a test."""
     found = []
@@ -96,17 +107,23 @@ def runnable() -> list[Any]:
 
 
 @pytest.mark.parametrize("section", runnable())
-def test_commands_run(section: Section, tmp_path: Path, environment: dict[str, str]) -> None:
+def test_commands_run(
+    section: Section, tmp_path: Path, environment: dict[str, str], request: pytest.FixtureRequest
+) -> None:
     """The commands of a section succeed, one after the other, in a folder with the files that it shows."""
     folder = tmp_path / "folder"
     folder.mkdir()
+    commands = [block.commands for block in section.blocks if block.language in {"sh", "console"}]
+    if any("skopeo" in command for command in commands):
+        require("skopeo")
+    address = request.getfixturevalue("registry") if any(REGISTRY in command for command in commands) else REGISTRY
     for block in section.blocks:
         if block.language == "python" and block.file_name:
             (folder / block.file_name).parent.mkdir(parents=True, exist_ok=True)
             (folder / block.file_name).write_text(block.text, encoding="utf-8")
         elif block.language in {"sh", "console"} and not block.commands.startswith(VIRTUAL_ENVIRONMENT):
             done = subprocess.run(
-                ["bash", "-euo", "pipefail", "-c", block.commands],
+                ["bash", "-euo", "pipefail", "-c", block.commands.replace(REGISTRY, address)],
                 cwd=folder,
                 env=environment,
                 stdin=subprocess.DEVNULL,

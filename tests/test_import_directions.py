@@ -85,7 +85,7 @@ DIRECTIONS: dict[str, set[str]] = {
         "upstreams",
         "errors",
     },
-    "__init__": {"pipeline", "module_report", "oci", "errors"},
+    "__init__": {"pipeline", "module_report", "errors"},
 }
 FILES = sorted(path.relative_to(COMPILER) for path in COMPILER.rglob("*.py"))
 

@@ -7,6 +7,7 @@ import socket
 import threading
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pywasmfilter_compiler.errors import RegistryError
@@ -15,12 +16,12 @@ from pywasmfilter_compiler.oci import ImageRecord, push, registry
 from tests.oci.registries import Answers, Authority, Request, Response, Server
 
 
-def push_to(server: Server, module: Path, name: str = "team/gate:1", **options: object) -> ImageRecord:
+def push_to(server: Server, module: Path, name: str = "team/gate:1", **options: Any) -> ImageRecord:
     """Push without TLS."""
-    return push(module, f"{server.address}/{name}", insecure=True, **options)  # type: ignore[arg-type]
+    return push(module, f"{server.address}/{name}", insecure=True, **options)
 
 
-def refused(answers: Answers, module: Path, **options: object) -> RegistryError:
+def refused(answers: Answers, module: Path, **options: Any) -> RegistryError:
     """The error of a push to a server that answers so; no record is written."""
     with Server(answers).running() as server, pytest.raises(RegistryError) as error:
         push_to(server, module, **options)
