@@ -112,6 +112,11 @@ class Response:
 Answers = Callable[[Request], Response | None]
 
 
+class _Http(ThreadingHTTPServer):
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A client that goes away is no news."""
+
+
 class Server:
     """Takes every push, but for what `answers` says otherwise."""
 
@@ -119,7 +124,7 @@ class Server:
         self.requests: list[Request] = []
         self._answers = answers
         self._manifest = b"{}"
-        self._http = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
+        self._http = _Http(("127.0.0.1", 0), self._handler())
         self._http.daemon_threads = True
         self.address = f"127.0.0.1:{self._http.server_address[1]}"
 

@@ -146,6 +146,9 @@ def test_wrong_password(folder: Path, module: Path, guarded: str) -> None:
         (["push", "filter.py", "localhost/a:1", "--username", "ada"], "--username and --password-stdin go together"),
         (["push", "filter.py", "localhost/a:1", "--password-stdin"], "--username and --password-stdin go together"),
         (["push", "filter.py", "localhost/a:1", *LOGIN], "standard input is empty"),
+        (["push", "gate.wasm", "localhost/a:1", "--registry-timeout", "nan"], "at most 86400 seconds, not nan"),
+        (["push", "gate.wasm", "localhost/a:1", "--registry-timeout", "inf"], "at most 86400 seconds, not inf"),
+        (["package", "filter.py", "-o", "x" * 300], "File name too long"),
         (["push", "missing.wasm", "localhost/a:1"], "missing.wasm: No such file"),
         (["push", "filter.py", "localhost/a:1", "--annotation", "x"], "--annotation takes KEY=VALUE, not 'x'"),
         (["package", "filter.py", "-o", "out", "--tag", "a b"], "'a b' is no tag"),
@@ -154,9 +157,19 @@ def test_wrong_password(folder: Path, module: Path, guarded: str) -> None:
         (["package", "filter.py", "-o", "out", "--format", "docker"], "'docker' is not one of"),
     ],
 )
-def test_requests_that_make_no_sense(folder: Path, arguments: list[str], message: str) -> None:
+def test_requests_that_make_no_sense(folder: Path, module: Path, arguments: list[str], message: str) -> None:
     """They are refused with exit code 2."""
     assert message in fail(*arguments, code=2)
+
+
+def test_logins_that_are_none(folder: Path, module: Path) -> None:
+    """Nothing is sent for a user or a password that cannot be written in a header."""
+    push = ("push", module.name, "localhost/a:1", "--password-stdin", "--username")
+    assert "no colon" in fail(*push, "a:b", code=2, stdin="x")
+    assert "are UTF-8" in fail(*push, "a\udcff", code=2, stdin="x")
+    command = [*COMMAND, *push, "ada"]
+    done = subprocess.run(command, input=b"s\xff", capture_output=True, check=False, timeout=60)
+    assert (done.returncode, done.stderr) == (2, b"error: --password-stdin: standard input is not UTF-8\n")
 
 
 def test_without_oras(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

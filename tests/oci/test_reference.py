@@ -40,6 +40,8 @@ def test_docker_hub_is_elsewhere() -> None:
         ("name", "names no registry"),
         ("", "names no registry"),
         ("oci:///name:1", "names no registry"),
+        ("oci://localhost:65536/name:1", "names no registry"),
+        ("oci://localhost:0/name:1", "names no registry"),
         ("oci://host name.com/a:1", "names no registry"),
         ("oci://registry.example.com/team/name", "the tag is missing"),
         ("oci://registry.example.com/team/name:", "the tag is missing"),

@@ -128,7 +128,10 @@ def _password(options: dict[str, Any]) -> str | None:
         raise UsageError("--username and --password-stdin go together")
     if not options["password_stdin"]:
         return None
-    password = sys.stdin.read().rstrip("\r\n")
+    try:
+        password = sys.stdin.buffer.read().decode().rstrip("\r\n")
+    except UnicodeDecodeError:
+        raise UsageError("--password-stdin: standard input is not UTF-8") from None
     if not password:
         raise UsageError("--password-stdin: standard input is empty")
     return password

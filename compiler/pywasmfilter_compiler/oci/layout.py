@@ -42,17 +42,26 @@ def write_layout(target: Path, image: Image, tag: str) -> None:
 
 
 def check_target(target: Path) -> None:
-    """Raise UsageError for a target that must not be replaced."""
+    """Raise UsageError for a target that must not be replaced, or cannot be looked at."""
     if not target.name:
         raise UsageError(f"{str(target)!r} is no name for a folder")
+    try:
+        problem = _problem(target)
+    except OSError as error:
+        problem = error.strerror or str(error)
+    if problem:
+        raise UsageError(f"{target}: {problem}")
+
+
+def _problem(target: Path) -> str | None:
     if target.suffix == ".tar":
-        if target.exists() and not target.is_file():
-            raise UsageError(f"{target}: there is something else of this name, which is no file")
-    elif target.is_dir():
+        return "there is something else of this name, which is no file" if target.is_dir() else None
+    if target.is_dir():
         if any(target.iterdir()) and not (target / _MARKER).is_file():
-            raise UsageError(f"{target}: the folder is not empty and no image layout, so it is not replaced")
+            return "the folder is not empty and no image layout, so it is not replaced"
     elif target.exists() or target.is_symlink():
-        raise UsageError(f"{target}: a file has this name; a layout is a folder, or a file whose name ends with .tar")
+        return "a file has this name; a layout is a folder, or a file whose name ends with .tar"
+    return None
 
 
 def _write_folder(target: Path, image: Image, tag: str) -> None:

@@ -21,6 +21,7 @@ from .reference import check_tag, parse
 
 StrPath: TypeAlias = str | os.PathLike[str]
 
+_LONGEST_TIMEOUT: Final = 86400
 _TITLE: Final = "org.opencontainers.image.title"
 
 
@@ -64,9 +65,14 @@ def push(
     from .registry import Access, push_image  # noqa: PLC0415
 
     place = parse(reference)
-    if (username is None) is not (password is None):
+    if not 0 < timeout <= _LONGEST_TIMEOUT:  # which NaN is not either
+        raise UsageError(f"the timeout is more than 0 and at most {_LONGEST_TIMEOUT} seconds, not {timeout:g}")
+    login = None
+    if username is not None and password is not None:
+        _check_login(username, password)
+        login = Credentials(username, password, f"user {username}")
+    elif username is not password:
         raise UsageError("a user name goes with a password, and a password with a user name")
-    login = None if username is None or password is None else Credentials(username, password, f"user {username}")
     access = Access(login, None if ca is None else Path(ca), insecure, timeout)
     progress("compressing")
     image, made = _image(Path(module), description, str(place))
@@ -102,6 +108,15 @@ def package(
     write_layout(Path(output), image, tag)
     write_record(record_path(Path(module)) if record is None else Path(record), made)
     return made
+
+
+def _check_login(username: str, password: str) -> None:
+    if not username or ":" in username:
+        raise UsageError("a user name has at least one character and no colon")
+    try:
+        f"{username}{password}".encode()
+    except UnicodeEncodeError:
+        raise UsageError("user name and password are UTF-8") from None
 
 
 def check_dependencies() -> None:

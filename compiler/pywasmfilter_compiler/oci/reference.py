@@ -71,7 +71,8 @@ _HUB_NAMES: Final = (DOCKER_HUB, "index.docker.io", "registry-1.docker.io")
 
 def _names_registry(text: str) -> bool:
     """As Docker tells a registry from a part of a repository's name."""
-    return bool(_HOST.fullmatch(text)) and ("." in text or ":" in text or text == "localhost")
+    port = text.rpartition("]")[2].partition(":")[2] or "1"
+    return bool(_HOST.fullmatch(text)) and 0 < int(port) < 65536 and ("." in text or ":" in text or text == "localhost")
 
 
 def _of_docker_hub(repository: str, tag: str) -> Reference:
