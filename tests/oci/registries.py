@@ -36,14 +36,55 @@ class Authority:
     key: Path
 
     @classmethod
-    def make(cls, folder: Path, name: str = "IP:127.0.0.1", *, days: int = 2) -> Authority:
+    def make(cls, folder: Path, name: str = "IP:127.0.0.1") -> Authority:
         """Make one with openssl."""
         require("openssl")
         made = cls(folder / "ca.pem", folder / "key.pem")
-        command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=test", "-days", str(days)]
+        command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=test", "-days", "2"]
         files = ["-keyout", str(made.key), "-out", str(made.certificate), "-addext", f"subjectAltName={name}"]
         subprocess.run([*command, *files], check=True, capture_output=True, timeout=60)
         return made
+
+    def expired(self, folder: Path) -> Authority:
+        """The same with a certificate of long ago."""
+        (folder / "index").touch()
+        (folder / "openssl.cnf").write_text(_OLD.format(folder=folder), encoding="utf-8")
+        made = Authority(folder / "old.pem", self.key)
+        dates = ["-startdate", "20200101000000Z", "-enddate", "20200102000000Z"]
+        request = [
+            "openssl",
+            "req",
+            "-new",
+            "-key",
+            str(self.key),
+            "-subj",
+            "/CN=test",
+            "-out",
+            str(folder / "csr.pem"),
+        ]
+        sign = ["openssl", "ca", "-selfsign", "-batch", "-notext", "-keyfile", str(self.key), *dates]
+        files = ["-config", str(folder / "openssl.cnf"), "-in", str(folder / "csr.pem"), "-out", str(made.certificate)]
+        for command in (request, [*sign, *files]):
+            subprocess.run(command, check=True, capture_output=True, timeout=60)
+        return made
+
+
+_OLD = """
+[ca]
+default_ca = old
+[old]
+database = {folder}/index
+new_certs_dir = {folder}
+rand_serial = yes
+default_md = sha256
+policy = any
+x509_extensions = names
+[any]
+commonName = supplied
+[names]
+subjectAltName = IP:127.0.0.1
+basicConstraints = CA:TRUE
+"""
 
 
 @contextmanager

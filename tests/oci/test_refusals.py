@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from pywasmfilter_compiler.errors import RegistryError
 from pywasmfilter_compiler.oci import ImageRecord, push, registry
+from pywasmfilter_compiler.oci.reference import parse
 
 from tests.oci.registries import Answers, Authority, Request, Response, Server
 
@@ -262,6 +263,32 @@ def test_a_certificate_for_another_name(module: Path, tmp_path: Path) -> None:
     said = "has a certificate for another name: use the name that it is for"
     with Server().running(authority) as server, pytest.raises(RegistryError, match=said):
         push(module, f"{server.address}/a:1", ca=authority.certificate)
+
+
+def test_an_expired_certificate(module: Path, tmp_path: Path) -> None:
+    """One that was good is told from one that never was."""
+    authority = Authority.make(tmp_path).expired(tmp_path)
+    said = "has a certificate that is expired: it has to be renewed"
+    with Server().running(authority) as server, pytest.raises(RegistryError, match=said):
+        push(module, f"{server.address}/a:1", ca=authority.certificate)
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("https://registry.example.com/v2/x", True),
+        ("https://Registry.Example.com:443/v2/x", True),
+        ("http://registry.example.com/v2/x", False),
+        ("https://registry.example.com:444/v2/x", False),
+        ("https://store.example.com/v2/x", False),
+        ("https://registry.example.com@store.example.com/v2/x", False),
+    ],
+)
+def test_whose_address_it_is(url: str, expected: bool) -> None:
+    """Credentials are for one host, one port, and TLS."""
+    client = registry._Client(parse("registry.example.com/a:1"), "compat", registry.Access())
+    with client.session:
+        assert client._is_registry(url) is expected
 
 
 # Credentials

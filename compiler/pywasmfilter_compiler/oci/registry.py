@@ -217,7 +217,7 @@ class _Client(oras.provider.Registry):
 
     def _is_registry(self, url: str) -> bool:
         """Whether it is the registry's own address. Uploads may go to a store that it names, without credentials."""
-        return urlsplit(url)[:2] == (self.prefix, self._reference.host)
+        return _origin(url) == _origin(self._root)
 
     def _refusal(self, response: requests.Response, doing: str) -> RegistryError:
         who = self._credentials.source if self._credentials else None
@@ -262,6 +262,11 @@ class _Client(oras.provider.Registry):
 
 def _trusted(access: Access) -> bool | str:
     return str(access.ca) if access.ca else not access.insecure
+
+
+def _origin(url: str) -> tuple[str, str | None, int | None]:
+    parts = urlsplit(url)
+    return parts.scheme, parts.hostname, parts.port or {"http": 80, "https": 443}.get(parts.scheme)
 
 
 def _as_it_is(request: requests.PreparedRequest) -> requests.PreparedRequest:
