@@ -33,6 +33,7 @@ DIRECTIONS: dict[str, set[str]] = {
     "upstreams": {"wasm"},
     "cpython": {"linker"},
     "contents": {"sources", "wasm"},
+    "provenance": {"componentize", "hosts", "sources", "wasm"},
     "runtime_image": {
         "componentize",
         "snapshot",
@@ -55,6 +56,7 @@ DIRECTIONS: dict[str, set[str]] = {
         "snapshot",
         "module_writer",
         "contents",
+        "provenance",
         "settings",
         "hosts",
         "sources",
@@ -70,8 +72,10 @@ DIRECTIONS: dict[str, set[str]] = {
     "settings": {"hosts", "errors"},
     "envoy": {"upstreams", "errors"},
     "oci": {"files", "module_report", "errors"},
+    "verification": {"pipeline", "provenance", "runtime_image", "sources", "wasm", "errors"},
+    "sbom": {"contents", "provenance", "errors"},
     # The command, and the door of the library.
-    "commands": {"files", "pipeline", "oci", "settings", "hosts", "errors"},
+    "commands": {"files", "pipeline", "oci", "sbom", "verification", "settings", "hosts", "errors"},
     "cli": {
         "commands",
         "pipeline",

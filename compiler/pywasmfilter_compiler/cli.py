@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 import click
 
 from . import settings
-from .commands import common, images
+from .commands import common, images, supply_chain
 from .errors import CompilerError, UsageError
 from .hosts import ABI_VERSIONS, AbiVersion
 
@@ -667,3 +667,5 @@ def clear() -> None:
 
 main.add_command(images.package)
 main.add_command(images.push)
+main.add_command(supply_chain.sbom)
+main.add_command(supply_chain.verify)

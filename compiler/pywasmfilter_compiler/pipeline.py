@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
-from . import contents, files, hosts, runtime_image, settings, snapshot, upstreams
+from . import contents, files, hosts, provenance, runtime_image, settings, snapshot, upstreams
 from .entries import Entry, find_entries, import_names
 from .errors import BuildStopped, FilterError, UsageError
 from .hosts import AbiVersion
@@ -103,17 +103,18 @@ def build(
         watch.take(sources, image)
     request = snapshot.Request(abi, import_names(entries, sources), include, keep_docs)
     taken = _import(entries, image, sources, request, snapshot.Limits(timeout, max_memory), on_output)
-    plugins = taken.report["plugins"]
-    exports = sorted([*hosts.callbacks(abi).keys() & taken.report["callbacks"], hosts.marker(abi), *_ALWAYS_EXPORTED])
-    memory = _memory(entries, taken.memory_pages, max_memory)
     found = taken.report
+    plugins = found["plugins"]
+    exports = sorted([*hosts.callbacks(abi).keys() & found["callbacks"], hosts.marker(abi), *_ALWAYS_EXPORTED])
+    memory = _memory(entries, taken.memory_pages, max_memory)
     kind = {"compiler": found["compiler"], "name_missing": name_missing}
     code = image.code(found["left_out"], **kind) if prune else image.whole_code()
-    called = [Upstream(**described) for described in taken.report["upstreams"]]
-    customs = [Custom(upstreams.SECTION, upstreams.encode(called))] if called else []
+    called = [Upstream(**described) for described in found["upstreams"]]
     segments = list(taken.segments(unused_data(code)))
-    use = contents.Use(taken.report, taken.bytes_of_heap(segments))
-    customs.append(Custom(contents.SECTION, contents.encode(use.contents())))
+    use = contents.Use(found, taken.bytes_of_heap(segments))
+    options = {"abi": abi, "include": sorted(set(include)), "keep_docs": keep_docs, "max_memory": max_memory}
+    options |= {"name_missing": name_missing, "prune": prune}
+    customs = _customs(called, use, provenance.of_build(found, sources, options))
     module = write_module(code, exports, memory, segments, image.stack_pointer, customs)
     chosen = name or (plugins[0] if len(plugins) == 1 else entries[0].name)
     target = Path(output) if output is not None else Path(f"{files.file_name(chosen)}.wasm")
@@ -127,11 +128,19 @@ def build(
         plugins=plugins,
         exports=exports,
         imports=_imports(module),
-        modules=taken.report["modules"],
+        modules=found["modules"],
         upstreams=called,
         parts=use.parts(module),
         seconds=round(time.perf_counter() - start, 3),
     )
+
+
+def _customs(called: list[Upstream], use: contents.Use, made: provenance.Provenance) -> list[Custom]:
+    """What a module says of itself."""
+    described = [(contents.SECTION, contents.encode(use.contents())), (provenance.SECTION, provenance.encode(made))]
+    if called:
+        described.insert(0, (upstreams.SECTION, upstreams.encode(called)))
+    return [Custom(*section) for section in described]
 
 
 def _sources(entries: list[Entry], image: RuntimeImage) -> Sources:

@@ -6,6 +6,7 @@ depend on the machine; it is what tracebacks in the proxy show.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import stat
 import sys
@@ -138,7 +139,8 @@ class Sources:
 
     `aliases` gives files that are known under another module name, `left_out` names a package that no filter has.
     `paths` remembers the file of each origin that was found on disk, in the order in which they were first asked for,
-    and `found` where each name was found, with the state of its files before they were read.
+    `found` where each name was found, with the state of its files before they were read, and `digests` the SHA-256 of
+    what each origin held.
     """
 
     roots: list[Root]
@@ -147,6 +149,7 @@ class Sources:
     left_out: str = ""
     paths: dict[str, Path] = field(default_factory=dict)
     found: dict[str, list[tuple[Place, FileState]]] = field(default_factory=dict)
+    digests: dict[str, str] = field(default_factory=dict)
 
     def find(self, name: str) -> Source:
         """The source of a module by its absolute dotted name.
@@ -193,6 +196,7 @@ class Sources:
             content, compiled = place.root.read(place.relative), place.root.compiled(place.relative)
         except OSError as error:
             raise CompilerError(f"{self._path(place)}: cannot be read: {error.strerror or error}") from error
+        self.digests[place.origin] = hashlib.sha256(content).hexdigest()
         return Source(place.kind, place.origin, content, compiled)
 
     def _path(self, place: Place) -> Path:

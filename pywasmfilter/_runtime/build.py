@@ -53,7 +53,7 @@ def build(request: bytes) -> None:
     The report is sent to the foreign function `pyfilter.report`: a dict with "plugins", "registered" (by each module
     that was to be imported), "callbacks", "upstreams", "left_out" (the built-in modules that the filter has no use
     for), "compiler" (whether it may compile source text), "frozen" (what the interpreter's own modules were made of),
-    "modules", what `_account` has, and "compiled", or "error".
+    "python" (its version), "modules", what `_account` has, and "compiled", or "error".
     """
     _abi.building = True
     _drop_foreign_modules()
@@ -80,6 +80,7 @@ def build(request: bytes) -> None:
             "left_out": _left_out(named.union(wanted["include"])),
             "compiler": importer.evaluates,
             "frozen": list(_frozen()),
+            "python": sys.version.partition(" ")[0],
             "modules": _modules(),
             **_account(begun),
             "compiled": importer.record,
