@@ -97,7 +97,7 @@ def _described(top: str, file: str, sources: Sources) -> tuple[str, str, str]:
 
 def _license(distribution: Distribution) -> str:
     """The license as an SPDX expression. The older field holds anything, up to the text of a license."""
-    return str(distribution.metadata.get("License-Expression") or "")
+    return str(distribution.metadata.json.get("license_expression") or "")
 
 
 def encode(provenance: Provenance) -> bytes:

@@ -86,7 +86,10 @@ def test_versions_options_and_packages(folder: Path) -> None:
             {
                 "versions": {"python": "3.14.0", "pywasmfilter": "0.1.0", "componentize-py": "0.25.1"},
                 "options": dict.fromkeys(["abi", "include", "keep_docs", "max_memory", "name_missing", "prune"]),
-                **{"left_out": [], "compiler": True, "packages": [], "sources": {}},
+                "left_out": [],
+                "compiler": True,
+                "packages": [],
+                "sources": {},
             }
         ).encode(),
     ],
