@@ -76,7 +76,7 @@ def overridden() -> list[str]:
     names = set(ALWAYS)
     bases: tuple[type[Any], ...] = (VMContext, GrpcStream, *METHODS)
     for base in bases:
-        for cls in _subclasses(base):
+        for cls in subclasses(base):
             check_names(cls, base)
             names |= of_class(cls)
     return sorted(names)
@@ -124,7 +124,7 @@ def late(cls: type[Any]) -> set[str]:
 
 def some_on_delete() -> bool:
     """Whether a class overrides `on_delete`."""
-    return any(cls.on_delete is not Context.on_delete for base in METHODS for cls in _subclasses(base))
+    return any(cls.on_delete is not Context.on_delete for base in METHODS for cls in subclasses(base))
 
 
 def check_names(cls: type[Any], base: type[Any]) -> None:
@@ -197,7 +197,8 @@ _COROUTINE = 0x80  # CO_COROUTINE
 _GENERATOR = 0x20 | 0x100 | 0x200  # CO_GENERATOR, CO_ITERABLE_COROUTINE, CO_ASYNC_GENERATOR
 
 
-def _subclasses(cls: type[Any]) -> Iterator[type[Any]]:
+def subclasses(cls: type[Any]) -> Iterator[type[Any]]:
+    """All classes below one that are alive, some more than once."""
     for subclass in cls.__subclasses__():
         yield subclass
-        yield from _subclasses(subclass)
+        yield from subclasses(subclass)

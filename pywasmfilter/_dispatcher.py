@@ -44,7 +44,7 @@ def on_context_create(context_id: int, parent_id: int) -> None:
     try:
         context = plugin._abi_new_stream(context_id)  # set in _new_plugin_context
         if context is not None:
-            if type(context) not in _stream_classes:
+            if type(context) not in stream_classes:
                 _check_stream(context, (HttpContext, TcpContext, _UndecidedStream))
             context.context_id = context_id
             context.plugin = plugin
@@ -53,7 +53,7 @@ def on_context_create(context_id: int, parent_id: int) -> None:
     contexts[context_id] = context
 
 
-_stream_classes: set[type] = set()
+stream_classes: set[type] = set()
 """The classes of streams' contexts that were seen, and are what they should be."""
 
 _MOST_CLASSES = 64
@@ -69,8 +69,8 @@ def _check_stream(context: object, kinds: tuple[type, ...]) -> None:
             f"{cls.__name__} has {', '.join(sorted(late))}, which no class had when the filter was built: "
             "define it where the build imports it"
         )
-    if len(_stream_classes) < _MOST_CLASSES:  # classes that are made for each stream must not pile up
-        _stream_classes.add(cls)
+    if len(stream_classes) < _MOST_CLASSES:  # classes that are made for each stream must not pile up
+        stream_classes.add(cls)
 
 
 def _stream_without_context(plugin: Any, factory: object, exception: BaseException) -> _RefusedStream | None:
@@ -173,17 +173,19 @@ def _new_plugin_context(context_id: int, vm: VMContext) -> object:
         plugin = plugin_class.__new__(plugin_class)
         plugin.context_id = context_id
         plugin.vm = vm
-        plugin._abi_name, plugin._abi_reports = name, _reports_of(plugin, name)
-        plugin.__init__()  # type: ignore[misc]  # it finds all that
-        plugin._abi_new_stream = lambda stream_id: _first_stream(plugin, stream_id)
+        begin_plugin(plugin, name)
     except BaseException as exception:
         _errors.report(_RefusedPlugin(name), f"{plugin_class.__name__}()", exception)
         return _RefusedPlugin(name)
     return plugin
 
 
-def _reports_of(plugin: PluginContext, name: str) -> _errors.Reports:
-    return _errors.Reports(name, lambda seconds, function: timers_of(plugin).call_later(seconds, function))
+def begin_plugin(plugin: PluginContext, name: str) -> None:
+    """Construct a plugin that knows its context id and its VM, under the name that reports have of it."""
+    plugin._abi_name = name
+    plugin._abi_reports = _errors.Reports(name, lambda delay, function: timers_of(plugin).call_later(delay, function))
+    plugin.__init__()  # type: ignore[misc]  # it finds all that
+    plugin._abi_new_stream = lambda stream_id: _first_stream(plugin, stream_id)
 
 
 def _first_stream(plugin: PluginContext, context_id: int) -> object:

@@ -1,6 +1,6 @@
 """Format a traceback without the standard library's module for it, whose imports every worker would carry.
 
-The text is Python's own, without source lines: the sources are not in the module.
+The text is Python's own, without source lines, since the sources are not in the module. Those of `inline` are.
 """
 
 from __future__ import annotations
@@ -88,34 +88,46 @@ def _notes(exception: BaseException) -> Iterator[str]:
 def _frames(exception: BaseException) -> Iterator[str]:
     frames = _telling(exception)
     hidden = len(frames) - 2 * _FRAMES_AT_EACH_END
-    for number, (path, line, name) in enumerate(frames):
+    for number, (path, line, name, source) in enumerate(frames):
         if hidden > 0 and _FRAMES_AT_EACH_END <= number < _FRAMES_AT_EACH_END + hidden:
             if number == _FRAMES_AT_EACH_END:
                 yield f"  … {hidden} more frames …"
             continue
-        yield f'  File "{path}", line {line}, in {name}'
+        yield f'  File "{path}", line {line}, in {name}{source}'
 
 
 _PASSING_ON = frozenset(
     f"pywasmfilter.{name}"
-    for name in ("_callback_tasks", "_dispatcher", "_errors", "_tasks", "_timers", "callouts", "contexts", "schedule")
+    for name in (
+        *("_callback_tasks", "_dispatcher", "_errors", "_tasks", "_timers"),
+        *("callouts", "contexts", "inline", "schedule"),
+    )
 )
 """Modules of the SDK that call the user's code: how it came there says nothing of the filter."""
 _AWAITING = ("Future.__await__", "Task.__await__", "Future.result", "_Gathering.result", "_awaiting")
 """What stands in `_tasks` between a coroutine and what it awaits."""
 
 
-def _telling(exception: BaseException) -> list[tuple[str, int, str]]:
+def _telling(exception: BaseException) -> list[tuple[str, int, str, str]]:
     """The frames without those of the SDK that only lead to others; all of them if no other is there."""
-    telling: list[tuple[str, int, str]] = []
+    telling: list[tuple[str, int, str, str]] = []
     for step in _steps(exception):
         frame = step.tb_frame
         module = frame.f_globals.get("__name__")
         name = frame.f_code.co_qualname
         leads_on = module in _PASSING_ON if not telling else module == "pywasmfilter._tasks" and name in _AWAITING
         if not leads_on:
-            telling.append((origin(frame.f_code.co_filename), step.tb_lineno or 0, name))
-    return telling or list(frame_places(exception))
+            line = step.tb_lineno or 0
+            telling.append((origin(frame.f_code.co_filename), line, name, _source_line(frame, line)))
+    return telling or [(*place, "") for place in frame_places(exception)]
+
+
+def _source_line(frame: FrameType, line: int) -> str:
+    """The text of a line, as it stands below the frame's own; "" if its module does not know its source."""
+    lines = frame.f_globals.get("__pyfilter_source__", ())
+    if frame.f_code.co_filename != frame.f_globals.get("__file__") or not 0 < line <= len(lines):
+        return ""
+    return f"\n    {lines[line - 1].strip()}"
 
 
 def let_go(exception: BaseException) -> None:

@@ -247,11 +247,11 @@ class Upstream:
 
     def in_vm(self) -> OfVm:
         """What this VM knows of it."""
-        known = of_vms.get(self.name)
+        known = of_vms.get((self.name, self._cluster))
         if known is None:
             variables = dict(entry.partition(b"=")[::2] for entry in _abi.host.environ())
             cluster = variables.get(self.variable.encode(), b"")
-            known = of_vms[self.name] = OfVm(as_text(cluster) or self._cluster)
+            known = of_vms[self.name, self._cluster] = OfVm(as_text(cluster) or self._cluster)
         return known
 
     def try_once(self, request: tuple[str, str, Headers, Text], timeout: float) -> calls.HttpCall:
@@ -396,8 +396,8 @@ class OfVm:
         self.budget = _Budget()
 
 
-of_vms: dict[str, OfVm] = {}
-"""The upstreams that were called in this VM, by name."""
+of_vms: dict[tuple[str, str], OfVm] = {}
+"""The upstreams that were called in this VM, by name and cluster: plugins that share it need not mean the same."""
 
 
 class _Budget:

@@ -66,6 +66,9 @@ unusable: dict[str, str] = {}
 left_out: frozenset[str] = frozenset()
 """Built-in modules that the filter has no use for: the compiler may leave their code behind."""
 
+advice = "Name it in an import statement, or build with --include"
+"""What to do about a module that is not there; its name follows."""
+
 after_import: dict[str, Callable[[ModuleType], None]] = {}
 """What to do right after a module of this name was imported."""
 
@@ -133,7 +136,7 @@ def _not_in_filter(name: str) -> ImportError:
         return ImportError(unusable[name], name=name)
     return ModuleNotFoundError(
         f"No module named {name!r} in this filter: when it was built there was no such module, or nothing that imports "
-        f"it. Name it in an import statement, or build with --include {name}",
+        f"it. {advice} {name}",
         name=name,
     )
 

@@ -35,7 +35,7 @@ _VALUES = (
 _TABLES: tuple[Any, ...] = (
     _state.contexts,
     callouts.pending,
-    _dispatcher._stream_classes,  # noqa: SLF001
+    _dispatcher.stream_classes,
     metrics._known,  # noqa: SLF001
     registry.upstreams,
     upstreams.of_vms,
