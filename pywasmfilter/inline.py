@@ -1,4 +1,4 @@
-"""Filters whose source text is their configuration, as Lua's is in Envoy. Only the module that serves them imports this.
+"""Filters whose source is text in their configuration, as Lua's is in Envoy. Only the module that runs them has this.
 
 That module has one plugin, which the host finds under any name. Its configuration is the JSON of an object:
 
@@ -209,9 +209,11 @@ def _new_module(place: str, code: str) -> ModuleType:
 
 
 def _drop(name: str) -> None:
+    """Forget a module, and its lines, unless a plugin that came later has its own in their place."""
     module = sys.modules.pop(name, None)
-    file, lines = (getattr(module, attribute, None) for attribute in ("__file__", "__pyfilter_source__"))
-    if any(part is lines for part in linecache.cache.get(file, ())):  # and not those of a plugin that came later
+    names: dict[str, Any] = {} if module is None else vars(module)
+    lines, file = names.get("__pyfilter_source__"), names.get("__file__", "")
+    if any(part is lines for part in linecache.cache.get(file, ())):
         del linecache.cache[file]
 
 

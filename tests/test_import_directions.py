@@ -64,6 +64,7 @@ DIRECTIONS: dict[str, set[str]] = {
         "wasm",
         "errors",
     },
+    "inline": {"pipeline", "contents", "runtime_image", "snapshot", "settings", "sources", "upstreams", "errors"},
     # What stands beside them.
     "hosts": {"wasm", "errors"},
     "module_report": {"contents", "hosts", "upstreams", "wasm", "errors"},
@@ -75,7 +76,7 @@ DIRECTIONS: dict[str, set[str]] = {
     "verification": {"pipeline", "provenance", "runtime_image", "sources", "wasm", "errors"},
     "sbom": {"contents", "provenance", "errors"},
     # The command, and the door of the library.
-    "commands": {"files", "pipeline", "oci", "sbom", "verification", "settings", "hosts", "errors"},
+    "commands": {"files", "inline", "pipeline", "oci", "sbom", "verification", "settings", "hosts", "errors"},
     "cli": {
         "commands",
         "pipeline",
@@ -89,7 +90,7 @@ DIRECTIONS: dict[str, set[str]] = {
         "upstreams",
         "errors",
     },
-    "__init__": {"pipeline", "module_report", "errors"},
+    "__init__": {"inline", "pipeline", "module_report", "errors"},
 }
 FILES = sorted(path.relative_to(COMPILER) for path in COMPILER.rglob("*.py"))
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from .errors import CompilerError, FilterError, MissingDependency, ToolError, UsageError
 
 if TYPE_CHECKING:
+    from .inline import InlineFilter, build_runtime, check_inline, inline_configuration
     from .module_report import ModuleReport, inspect
     from .pipeline import BuildResult, build
 
@@ -23,16 +24,24 @@ __all__ = [
     "BuildResult",
     "CompilerError",
     "FilterError",
+    "InlineFilter",
     "MissingDependency",
     "ModuleReport",
     "ToolError",
     "UsageError",
     "build",
+    "build_runtime",
+    "check_inline",
+    "inline_configuration",
     "inspect",
 ]
 
 # Loaded when first asked for: `build` brings wasmtime with it, which `pyfilter --help` must not wait for.
-_HOMES = {"BuildResult": "pipeline", "build": "pipeline", "ModuleReport": "module_report", "inspect": "module_report"}
+_HOMES = {
+    **dict.fromkeys(("BuildResult", "build"), "pipeline"),
+    **dict.fromkeys(("InlineFilter", "build_runtime", "check_inline", "inline_configuration"), "inline"),
+    **dict.fromkeys(("ModuleReport", "inspect"), "module_report"),
+}
 
 
 def __getattr__(name: str) -> object:

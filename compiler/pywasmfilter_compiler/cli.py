@@ -76,13 +76,18 @@ _HOLD_HEADERS = click.option(
     is_flag=True,
     help="Show bodies to the plugin while it holds their headers back, as the option of Envoy's configuration does.",
 )
-_PATHS_OR_HERE = click.argument("paths", type=click.Path(path_type=Path), nargs=-1, metavar="[PATH...]")
 _PATHS = click.argument("paths", type=click.Path(path_type=Path), nargs=-1, required=True, metavar="PATH...")
+_PATHS_OR_HERE = click.argument("paths", type=click.Path(path_type=Path), nargs=-1, metavar="[PATH...]")
 
 
 @main.command()
-@_PATHS
+@_PATHS_OR_HERE
 @click.option("-o", "--output", metavar="FILE", help="Where to write the module. [NAME.wasm]")
+@click.option(
+    "--runtime",
+    is_flag=True,
+    help="Build the module that runs inline filters, whose source is their configuration. There is no PATH then.",
+)
 @_NAME
 @common.INCLUDE
 @common.TIMEOUT
@@ -93,15 +98,19 @@ _PATHS = click.argument("paths", type=click.Path(path_type=Path), nargs=-1, requ
 @_KEEP_DOCS
 @click.option("--watch", is_flag=True, help="Build again whenever a file that a build reads has changed, until Ctrl-C.")
 @common.JSON
-def build(paths: tuple[Path, ...], as_json: bool, watch: bool, **options: Any) -> None:
+def build(paths: tuple[Path, ...], runtime: bool, as_json: bool, watch: bool, **options: Any) -> None:
     """Build the filter at PATH into one module, or those at several into one with all their plugins.
 
     PATH is a Python file, a package folder, or a folder with a filter.py.
     """
+    if runtime and (paths or watch):
+        raise UsageError("--runtime builds a module without a filter of its own: there is no PATH, and none to --watch")
+    if not runtime and not paths:
+        raise click.MissingParameter(param_type="argument", param_hint="'PATH...'")
     if watch:
         _watch(paths, options, as_json=as_json)
         return
-    result = common.build(paths, options)
+    result = common.build_runtime(options) if runtime else common.build(paths, options)
     if as_json:
         click.echo(json.dumps(result.to_json(), indent=2))
         return

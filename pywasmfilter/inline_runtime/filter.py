@@ -1,3 +1,4 @@
+# ruff: noqa: INP001  # a folder with a filter, and no package
 """A filter that is none: what `pyfilter build --runtime` builds, for filters that come with their configuration.
 
 What is imported here is alive in the module, so that no VM spends time on it. What else sources may import (see

@@ -377,7 +377,7 @@ def nothing_registered(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(_dispatcher._VM, "context", None)
     monkeypatch.setattr(_dispatcher._VM, "answer", True)
     monkeypatch.setattr(_dispatcher._VM, "started", False)
-    monkeypatch.setattr(_dispatcher, "_stream_classes", set())
+    monkeypatch.setattr(_dispatcher, "stream_classes", set())
     monkeypatch.setattr(_callbacks, "exported", frozenset())
     monkeypatch.setattr(callouts, "delivering", None)
     yield

@@ -45,9 +45,22 @@ def build(paths: tuple[Path, ...], options: dict[str, Any]) -> BuildResult:
     from pywasmfilter_compiler.pipeline import build as build_module  # noqa: PLC0415
 
     of_project = settings.load_settings(paths[0])
-    given = {key: value for key, value in options.items() if value not in (None, ())}
     with progress() as step:
-        return build_module(paths, **{**of_project, **given}, progress=step, on_output=_print_output)
+        return build_module(paths, **{**of_project, **_given(options)}, progress=step, on_output=_print_output)
+
+
+def build_runtime(options: dict[str, Any]) -> BuildResult:
+    """The same for the module that runs inline filters."""
+    from pywasmfilter_compiler.inline import build_runtime as build_module  # noqa: PLC0415
+
+    # Name and output are those of the project's own filter.
+    of_project = {key: value for key, value in settings.load_settings(Path()).items() if key not in ("name", "output")}
+    with progress() as step:
+        return build_module(**{**of_project, **_given(options)}, progress=step, on_output=_print_output)
+
+
+def _given(options: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in options.items() if value not in (None, ())}
 
 
 def _print_output(line: str) -> None:
