@@ -34,6 +34,7 @@ LAYERS = [
     ["_callbacks", "cache", "memory", "rules"],
     ["registry"],
     ["decorators", "_dispatcher", "upstreams"],
+    ["inline"],
     ["__init__"],
 ]
 ABOVE = ("_runtime", "testing")
@@ -45,6 +46,7 @@ OF_OPTIONAL_FILES: dict[str, tuple[str, ...]] = {
     "_slots": ("_blake2", "os"),
     "cache": ("collections",),
     "config": ("dataclasses", "re", "sys"),
+    "inline": ("dataclasses", "gc", "itertools", "linecache", "sys", "typing"),
     "memory": ("gc", "sys"),
     "rate_limit": ("collections",),
     "rules": ("dataclasses", "re"),
