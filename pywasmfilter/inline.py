@@ -19,7 +19,7 @@ import sys
 from dataclasses import dataclass
 from typing import Any  # not for type checkers alone: `config` looks it up
 
-from . import _abi, _callbacks, _dispatcher, _errors, _traceback, hostcalls, log, registry
+from . import _abi, _callback_tasks, _callbacks, _dispatcher, _errors, _traceback, hostcalls, log, registry
 from ._state import is_alive
 from .callouts import GrpcStream
 from .config import decoder
@@ -103,7 +103,8 @@ class InlinePlugin(PluginContext):
         original = hostcalls.get_plugin_configuration
         hostcalls.get_plugin_configuration = lambda: own  # what the source may ask for in this callback
         try:
-            return super()._on_configure(len(own))
+            answer: Any = super()._on_configure(len(own))
+            return _callback_tasks.on_coroutine(self, "_on_configure", answer, None)  # type: ignore[return-value]
         finally:
             hostcalls.get_plugin_configuration = original
 

@@ -91,13 +91,13 @@ def test_filters_share_a_vm(upstream: EchoServer, runtime: Path) -> None:
     """Two sources with the same names run side by side, in the VMs that one of them would have."""
     first = plugin(runtime, "first", SOURCE, {"value": "one"})
     second = plugin(runtime, "second", SOURCE.replace('.add("x-mark"', '.add("x-other"'), {"value": "two"})
-    active = []
+    active, responses = [], []
     for plugins in ([first], [first, second]):
         with running(upstream, served(*plugins)) as envoy:
-            response = request(envoy.listener_port(LISTENER))
+            responses.append(request(envoy.listener_port(LISTENER)))
             active.append(envoy.admin("/stats?filter=wasm.envoy.wasm.runtime.v8.active"))
-    assert response.header("x-mark") == [b"one"]
-    assert response.header("x-other") == [b"two"]
+    assert responses[-1].header("x-mark") == [b"one"]
+    assert responses[-1].header("x-other") == [b"two"]
     assert active[0] == active[1]
     assert ".active: 3" in active[0]
 
