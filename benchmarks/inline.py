@@ -3,9 +3,9 @@
     python -m benchmarks.inline [--rounds N] [--workers N]
 
 The filters differ in a header only. Each figure is the median of some rounds: the time from the start of Envoy until
-all of its workers take requests, and its resident memory after one request. The modules are on disk; there is
-nothing to fetch. A last row is a new configuration: how long it takes until a filter runs from a source that was put
-into the file from which Envoy discovers it, or from another module. Linux only.
+all of its workers take requests, the CPU time of that, and Envoy's resident memory after one request. The modules are
+on disk; there is nothing to fetch. The last rows are of a new configuration in the file from which Envoy discovers it:
+how long it takes until another source runs, or another module. Linux only.
 """
 # ruff: noqa: T201  # a script of its own, which prints its results
 
@@ -73,8 +73,11 @@ def main() -> None:
         for name, plugins in kinds.items():
             for count in COUNTS:
                 runs = [start(plugins[:count], options.workers) for _ in range(options.rounds)]
-                seconds, memory = (median(figures) for figures in zip(*runs, strict=True))
-                print(f"{name:8}{count:3} filters{seconds:8.2f} s{memory / (1 << 20):8.0f} MiB", flush=True)
+                seconds, cpu, memory = (median(figures) for figures in zip(*runs, strict=True))
+                print(
+                    f"{name:8}{count:3} filters{seconds:8.2f} s{cpu:8.2f} s of CPU{memory / (1 << 20):8.0f} MiB",
+                    flush=True,
+                )
         for name, plugins in kinds.items():
             changes = [change(plugins[:2], Path(directory), options.workers) for _ in range(options.rounds)]
             print(f"{name:8}a change   {median(changes):8.3f} s", flush=True)
@@ -108,15 +111,21 @@ def plugin(module: Path, number: int, configuration: str) -> WasmPlugin:
     return WasmPlugin(module, root_id=f"filter-{number}", vm_id="inline", configuration=configuration.encode())
 
 
-def start(plugins: list[WasmPlugin], workers: int) -> tuple[float, int]:
-    """The seconds until Envoy is ready, and the bytes that it takes then."""
+def start(plugins: list[WasmPlugin], workers: int) -> tuple[float, float, int]:
+    """The seconds until Envoy is ready, those of CPU time, and the bytes that it takes then."""
     config = bootstrap([http_listener(plugins, [direct_response(200, "ok")])])
     began = time.perf_counter()
     with EnvoyProcess(config, concurrency=workers, ready_timeout=600) as envoy:
-        seconds = time.perf_counter() - began
+        seconds, cpu = time.perf_counter() - began, cpu_seconds(envoy.pid)
         headers = ask(envoy.listener_port(LISTENER))
         assert [f"x-filter-{number}" in headers for number in range(len(plugins))] == [True] * len(plugins)  # noqa: S101
-        return seconds, resident(envoy.pid)
+        return seconds, cpu, resident(envoy.pid)
+
+
+def cpu_seconds(pid: int) -> float:
+    """The CPU time that a process has taken."""
+    fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def change(plugins: list[WasmPlugin], folder: Path, workers: int) -> float:
