@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 import click
 
 from . import settings
-from .commands import common, images, supply_chain
+from .commands import common, images, manifests, supply_chain
 from .errors import CompilerError, UsageError
 from .hosts import ABI_VERSIONS, AbiVersion
 
@@ -672,9 +672,12 @@ def clear() -> None:
         click.echo(f"removed {path}")
 
 
-# Images
+# Images and manifests
 
 main.add_command(images.package)
 main.add_command(images.push)
+main.add_command(manifests.manifest)
+main.add_command(manifests.check)
+main.add_command(manifests.deploy)
 main.add_command(supply_chain.sbom)
 main.add_command(supply_chain.verify)

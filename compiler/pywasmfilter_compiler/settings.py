@@ -26,21 +26,36 @@ def load_settings(path: Path) -> dict[str, Any]:
 
     Raises UsageError, which names the file and every setting that is wrong.
     """
+    file, table = _table(path)
+    return {} if file is None or table is None else _validate(file, table)
+
+
+def manifest_table(path: Path) -> tuple[Path, object]:
+    """The file, and its `[tool.pyfilter.manifest]`, that apply to a module; an empty table if there is none.
+
+    Raises UsageError for a file that cannot be read.
+    """
+    file, table = _table(path)
+    found = table.get("manifest") if isinstance(table, dict) else None
+    return file or path, {} if found is None else found
+
+
+def _table(path: Path) -> tuple[Path | None, object]:
+    """The nearest file at or above a path, and its `[tool.pyfilter]`; None for what is not there."""
     resolved = Path(os.path.realpath(path))  # unlike resolve, it also takes a link to itself
     for folder in [resolved, *resolved.parents]:
         file = folder / "pyproject.toml"
         if os.path.isfile(file):  # noqa: PTH113  # of the two, the one that takes any path
-            return _read(file)
-    return {}
+            return file, _read(file)
+    return None, None
 
 
-def _read(file: Path) -> dict[str, Any]:
+def _read(file: Path) -> object:
     try:
         tools = tomllib.loads(file.read_text(encoding="utf-8")).get("tool")
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise UsageError(f"{file}: {error}") from error
-    table = tools.get("pyfilter") if isinstance(tools, dict) else None
-    return {} if table is None else _validate(file, table)
+    return tools.get("pyfilter") if isinstance(tools, dict) else None
 
 
 def _validate(file: Path, table: object) -> dict[str, Any]:
@@ -61,9 +76,10 @@ def _validate(file: Path, table: object) -> dict[str, Any]:
         prune: bool = True
         name_missing: bool = False
         keep_docs: bool = False
+        manifest: Any = None  # read by `pyfilter manifest`
 
     try:
-        settings = BuildSettings.model_validate(table).model_dump(exclude_unset=True)
+        settings = BuildSettings.model_validate(table).model_dump(exclude_unset=True, exclude={"manifest"})
     except ValidationError as error:
         faults = [
             f"  {'.'.join(map(str, ('tool.pyfilter', *fault['loc'])))}: {fault['msg']}" for fault in error.errors()

@@ -182,14 +182,15 @@ def cluster(name: str, host: str, port: int, *, http2: bool = False, trailers: b
     return _cluster(name, host, port, {"explicit_http_config": protocol})
 
 
-def tls_cluster(name: str, host: str, port: int) -> Config:
+def tls_cluster(name: str, host: str, port: int, authorities: str | None = None) -> Config:
     """The same for a server that is spoken to with TLS, and in HTTP/2 if it takes that.
 
-    The server's certificate is one for the host, and is signed by an authority that this system trusts. Raises
-    UsageError if it is not known which these are.
+    The server's certificate is one for the host, and is signed by an authority in the file `authorities`, by default
+    one that this system trusts. Raises UsageError if it is not known which these are.
     """
     san = {"san_type": "IP_ADDRESS" if _is_ip(host) else "DNS", "matcher": {"exact": host}}
-    validation = {"trusted_ca": {"filename": _authorities()}, "match_typed_subject_alt_names": [san]}
+    trusted = {"filename": authorities or _authorities()}
+    validation = {"trusted_ca": trusted, "match_typed_subject_alt_names": [san]}
     tls: Config = {"@type": _TYPE + _TLS, "common_tls_context": {"validation_context": validation}}
     if not _is_ip(host):
         tls["sni"] = host

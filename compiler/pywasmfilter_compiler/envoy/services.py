@@ -14,12 +14,16 @@ if TYPE_CHECKING:
 
 
 def clusters_for(
-    upstreams: Iterable[Upstream], urls: Mapping[str, str] | None = None, environment: Mapping[str, str] | None = None
+    upstreams: Iterable[Upstream],
+    urls: Mapping[str, str] | None = None,
+    environment: Mapping[str, str] | None = None,
+    authorities: str | None = None,
 ) -> list[Config]:
     """A cluster for each upstream, under the name that a VM with this environment asks for.
 
-    `urls` are other places for some of them by name, as `http://host[:port]` or `https://host[:port]`. Raises
-    UsageError for a URL that is none, for one of an upstream that there is not, and for two places of one cluster.
+    `urls` are other places for some of them by name, as `http://host[:port]` or `https://host[:port]`. `authorities` is
+    as for `tls_cluster`. Raises UsageError for a URL that is none, for one of an upstream that there is not, and for
+    two places of one cluster.
     """
     by_name = {upstream.name: upstream for upstream in upstreams}
     for name, url in (urls or {}).items():
@@ -30,12 +34,14 @@ def clusters_for(
     made: dict[str, Config] = {UPSTREAM: {}}
     for name, upstream in by_name.items():
         asked_for = upstream.cluster_in(environment or {})
-        config = _cluster(upstream, asked_for, (urls or {}).get(name))
+        config = _cluster(upstream, asked_for, (urls or {}).get(name), authorities)
         if made.setdefault(asked_for, config) != config:
             raise UsageError(f"upstream {name}: the cluster {asked_for!r} is another one here; see {upstream.variable}")
     return list(made.values())[1:]
 
 
-def _cluster(upstream: Upstream, name: str, url: str | None) -> Config:
+def _cluster(upstream: Upstream, name: str, url: str | None, authorities: str | None) -> Config:
     host, port, tls = (upstream.host, upstream.port, upstream.tls) if url is None else split_service(url)
-    return tls_cluster(name, host, port) if tls else cluster(name, host, port, http2=upstream.http2)
+    if tls:
+        return tls_cluster(name, host, port, authorities)
+    return cluster(name, host, port, http2=upstream.http2)

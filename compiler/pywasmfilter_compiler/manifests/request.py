@@ -1,0 +1,391 @@
+"""What a manifest is to say: the module, where it will be, and the options, in a form that the generators share."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final, TypeVar
+from urllib.parse import urlsplit
+
+from pywasmfilter_compiler.envoy.bootstrap import HOLDS_HEADERS, split_service
+from pywasmfilter_compiler.errors import UsageError
+from pywasmfilter_compiler.module_report import ModuleReport, inspect
+from pywasmfilter_compiler.upstreams import Upstream
+
+from . import versions
+from .choices import MODES, Carry, FailStrategy, Kind, Mode, Phase, PullPolicy, Target
+from .options import Options
+from .record import ImageRecord, read_record
+from .versions import Version
+
+MOUNTED: Final = "/var/local/wasm/plugin.wasm"
+"""Where a module is that a pod brings along, unless the URL says another place."""
+
+LOCAL_UPSTREAM: Final = "http://127.0.0.1:8080"
+"""Where requests go, unless it is said."""
+
+_GROUPS: Final = {
+    "Gateway": "gateway.networking.k8s.io",
+    "GatewayClass": "gateway.networking.k8s.io",
+    "ListenerSet": "gateway.networking.k8s.io",
+    "HTTPRoute": "gateway.networking.k8s.io",
+    "GRPCRoute": "gateway.networking.k8s.io",
+    "ServiceEntry": "networking.istio.io",
+}
+_WORKLOADS: Final = {kind.lower(): kind for kind in ("Deployment", "StatefulSet", "DaemonSet")}
+
+
+@dataclass(frozen=True, slots=True)
+class ModuleFacts:
+    """A module in a file, and the record of the image that it was pushed as."""
+
+    path: Path
+    report: ModuleReport
+    record: ImageRecord | None
+
+
+@dataclass(frozen=True, slots=True)
+class PluginUse:
+    """A plugin of the module, what it is used as, and its configuration."""
+
+    root_id: str
+    kind: Kind
+    configuration: bytes = b""
+
+    def object(self) -> dict[str, Any] | None:
+        """The configuration as the JSON object that some kinds want; None if there is none."""
+        if not self.configuration:
+            return None
+        try:
+            value = json.loads(self.configuration)
+        except ValueError:
+            value = None
+        if not isinstance(value, dict):
+            raise UsageError(f"--config of {self.root_id}: this target takes a JSON object, and no other text")
+        return value
+
+
+@dataclass(frozen=True, slots=True)
+class TrafficMatch:
+    """Traffic that a plugin is for."""
+
+    mode: Mode
+    port: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Carried:
+    """How pods of a workload bring the module along."""
+
+    how: Carry
+    kind: str
+    workload: str
+    container: str
+    image: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What a manifest is to say. `sha256` is the hash that the URL's scheme wants; None if it is not known.
+
+    Variables without a value have that of the proxy.
+    """
+
+    target: Target
+    module: ModuleFacts
+    url: str
+    sha256: str | None
+    name: str
+    namespace: str | None
+    plugins: tuple[PluginUse, ...]
+    fail_strategy: FailStrategy
+    environment: dict[str, str | None]
+    selector: dict[str, str] = field(default_factory=dict)
+    target_refs: tuple[dict[str, str], ...] = ()
+    matches: tuple[TrafficMatch, ...] = ()
+    phase: Phase | None = None
+    priority: int | None = None
+    pull_policy: PullPolicy | None = None
+    pull_secret: str | None = None
+    vm_id: str = ""
+    vm_configuration: bytes = b""
+    hold_headers: bool = False
+    upstream: str = LOCAL_UPSTREAM
+    upstream_urls: dict[str, str] = field(default_factory=dict)
+    port: int = 10000
+    istio: Version | None = None
+    envoy: Version | None = None
+    carried: Carried | None = None
+
+    @property
+    def scheme(self) -> str:
+        """`oci`, `https`, `http` or `file`."""
+        return self.url.partition("://")[0]
+
+    @property
+    def file(self) -> str:
+        """The module's path where the proxy runs, if the URL says one."""
+        return urlsplit(self.url).path
+
+    @property
+    def upstreams(self) -> tuple[Upstream, ...]:
+        """The services that the module calls by name, at the places that are given for them."""
+        return tuple(self._placed(upstream) for upstream in self.module.report.upstreams)
+
+    def _placed(self, upstream: Upstream) -> Upstream:
+        url = self.upstream_urls.get(upstream.name)
+        if url is None:
+            return upstream
+        host, port, tls = split_service(url)
+        return Upstream(
+            upstream.name, url, upstream.cluster, upstream.variable, host, port, tls, upstream.http2 and not tls
+        )
+
+    def object_name(self, plugin: PluginUse) -> str:
+        """The name of an object for one plugin."""
+        same = [other for other in self.plugins if other.root_id == plugin.root_id]
+        parts = [self.name] if len(self.plugins) == 1 else [self.name, plugin.root_id]
+        return _dns("-".join([*parts, *([plugin.kind] if len(same) > 1 else [])]))
+
+
+def read_module(path: Path) -> ModuleFacts:
+    """The facts. Raises UsageError for a file that cannot be read, and BinaryError for what is no module."""
+    return ModuleFacts(path, inspect(path), read_record(path))
+
+
+def make_request(module: ModuleFacts, options: Options) -> Request:
+    """What the options ask for. Raises UsageError for options that make no sense, or not together."""
+    plain, named = _upstreams(options.upstream)
+    url = _url(module, options)
+    request = Request(
+        target=options.target,
+        module=module,
+        url=url,
+        sha256=_checksum(module, url),
+        name=_dns(options.name or module.path.stem),
+        namespace=options.namespace,
+        plugins=_plugins(module, options),
+        fail_strategy=options.fail_strategy,
+        environment=_environment(options),
+        selector=_table("--selector", options.selector),
+        target_refs=tuple(map(_target_ref, options.target_ref)),
+        matches=tuple(map(_match, options.match)),
+        phase=options.phase,
+        priority=options.priority,
+        pull_policy=options.pull_policy,
+        pull_secret=options.pull_secret,
+        vm_id=options.vm_id if options.vm_id is not None else _dns(options.name or module.path.stem),
+        vm_configuration=text_or_file(options.vm_config),
+        hold_headers=options.allow_on_headers_stop_iteration,
+        upstream=plain or LOCAL_UPSTREAM,
+        upstream_urls=named,
+        port=options.port,
+        istio=_version(options.istio, "Istio"),
+        envoy=_version(options.envoy, "Envoy"),
+        carried=_carried(module, options),
+    )
+    _check(request)
+    return request
+
+
+def _check(request: Request) -> None:
+    known = {upstream.name for upstream in request.module.report.upstreams}
+    for name in request.upstream_urls:
+        if name not in known:
+            what = f"its upstreams are {', '.join(sorted(known))}" if known else "it has none"
+            raise UsageError(f"--upstream {name}: the filter has no upstream of this name; {what}")
+    if request.selector and request.target_refs:
+        raise UsageError("--selector and --target-ref exclude each other")
+    if request.carried and request.scheme != "file":
+        raise UsageError(f"--carry brings the module as a file, but --url is {request.url}; leave it out")
+    for given, product in ((request.istio, "istio"), (request.envoy, "envoy")):
+        if given is not None and given < versions.OLDEST[product]:
+            oldest = versions.shown(versions.OLDEST[product])
+            raise UsageError(f"modules run in {product.title()} {oldest} and later, not in {versions.shown(given)}")
+
+
+# The URL and its hash
+
+
+def _url(module: ModuleFacts, options: Options) -> str:
+    if options.url is not None:
+        url = options.url if "://" in options.url else f"oci://{options.url}"
+        return _checked_url(url)
+    if options.carry is not None:
+        return f"file://{MOUNTED}"
+    if module.record is not None and options.target not in {"envoy", "envoy-filter", "kuma"}:
+        return f"oci://{module.record.reference}"
+    if options.target in {"envoy", "envoy-filter"}:
+        return f"file://{module.path.resolve()}"
+    raise UsageError(
+        "where will the proxy find the module? Say --url oci://…, https://… or file://…; "
+        f"there is no image record {module.path.with_suffix('.image.json').name} beside it"
+    )
+
+
+def _checked_url(url: str) -> str:
+    scheme, _, rest = url.partition("://")
+    if scheme not in {"oci", "https", "http", "file"}:
+        raise UsageError(f"--url {url}: the scheme is oci, https, http or file")
+    if scheme == "file" and not rest.startswith("/"):
+        raise UsageError(f"--url {url}: a file has a whole path, file:///var/local/wasm/plugin.wasm")
+    if not rest.strip("/") or re.search(r"[\s\x00-\x1f\x7f]", rest):
+        raise UsageError(f"--url {url!r}: this is no URL")
+    return url
+
+
+def _checksum(module: ModuleFacts, url: str) -> str | None:
+    """Of an image that of its manifest, of a file on a server that of the module."""
+    scheme, _, rest = url.partition("://")
+    if scheme in {"http", "https"}:
+        return module.report.sha256
+    if scheme == "file":
+        return None
+    pinned = re.search("@sha256:([0-9a-f]{64})$", rest)
+    if pinned:
+        return pinned[1]
+    record = module.record
+    if record is None or record.reference.partition("@")[0] != rest:
+        return None
+    if record.module_sha256 != module.report.sha256:
+        raise UsageError(f"{module.path}: the image {record.reference} has another module; push this one")
+    return record.manifest_sha256
+
+
+# Plugins
+
+
+def _plugins(module: ModuleFacts, options: Options) -> tuple[PluginUse, ...]:
+    recorded = module.record.plugins if module.record else ()
+    names = options.plugin or (recorded if len(recorded) == 1 else [module.path.stem])
+    kinds = _for_each("--type", options.type or [_kind(module.report)], names)
+    configurations = options.config or [""]
+    if len(configurations) > len(names):
+        raise UsageError(f"there are {len(configurations)} configurations for {len(names)} plugins")
+    texts = [*configurations, *[""] * (len(names) - len(configurations))]
+    return tuple(
+        PluginUse(name, kind, text_or_file(text)) for name, kind, text in zip(names, kinds, texts, strict=True)
+    )
+
+
+T = TypeVar("T")
+
+
+def _for_each(what: str, values: Sequence[T], names: Sequence[str]) -> list[T]:
+    if len(values) not in {1, len(names)}:
+        raise UsageError(f"{what} is given once, or once for each of the {len(names)} plugins")
+    return [*values] if len(values) == len(names) else [values[0]] * len(names)
+
+
+def _kind(report: ModuleReport) -> Kind:
+    """What the callbacks of a module are for."""
+    callbacks = " ".join(report.callbacks)
+    if re.search("_on_(request|response)_", callbacks):
+        return "http"
+    if re.search("_on_(new_connection|downstream_|upstream_)", callbacks):
+        return "tcp"
+    return "access-log" if "proxy_on_log" in callbacks else "http"
+
+
+def text_or_file(value: str) -> bytes:
+    """A text, or what is in the file after an @. Raises UsageError for a file that cannot be read."""
+    if not value.startswith("@"):
+        return value.encode("utf-8", "surrogateescape")
+    try:
+        return Path(value[1:]).read_bytes()
+    except OSError as error:
+        raise UsageError(f"{value[1:]}: {error.strerror or error}") from error
+
+
+# Options with a form of their own
+
+
+def _table(what: str, texts: Sequence[str]) -> dict[str, str]:
+    pairs = [text.partition("=") for text in texts]
+    for text, (name, equals, _) in zip(texts, pairs, strict=True):
+        if not equals or not name:
+            raise UsageError(f"{what} takes NAME=VALUE, not {text!r}")
+    return {name: value for name, _, value in pairs}
+
+
+def _environment(options: Options) -> dict[str, str | None]:
+    """Variables by name; those without a value are the host's."""
+    environment: dict[str, str | None] = {}
+    for text in options.env:
+        name, equals, value = text.partition("=")
+        if not name or name in environment:
+            raise UsageError(f"--env takes NAME=VALUE, or NAME for the proxy's own, each name once; not {text!r}")
+        environment[name] = value if equals else None
+    if options.allow_on_headers_stop_iteration:
+        environment.setdefault(HOLDS_HEADERS, "true")
+    return environment
+
+
+def _target_ref(text: str) -> dict[str, str]:
+    kind, slash, name = text.partition("/")
+    if not slash or not kind or not name:
+        raise UsageError(f"--target-ref takes KIND/NAME, like Gateway/ingress, not {text!r}")
+    known = {known.lower(): known for known in [*_GROUPS, "Service"]}
+    kind = known.get(kind.lower(), kind)
+    return {"group": _GROUPS.get(kind, ""), "kind": kind, "name": name}
+
+
+def _match(text: str) -> TrafficMatch:
+    mode, colon, port = text.partition(":")
+    found = [known for known in MODES if known == mode]
+    if not found or (colon and not re.fullmatch("[0-9]{1,5}", port)) or (colon and not 1 <= int(port) <= 65535):
+        raise UsageError(f"--match takes MODE or MODE:PORT, with a mode of {', '.join(MODES)}, not {text!r}")
+    return TrafficMatch(found[0], int(port) if colon else None)
+
+
+def _upstreams(texts: Sequence[str]) -> tuple[str | None, dict[str, str]]:
+    """Where requests go, if that is said, and where calls to upstreams go by their names."""
+    named: dict[str, str] = {}
+    plain: list[str] = []
+    for text in texts:
+        name, equals, url = text.partition("=")
+        if equals and "/" not in name:
+            named[name] = url
+        else:
+            plain.append(text)
+    for url in [*plain, *named.values()]:
+        split_service(url)
+    if len(plain) > 1:
+        raise UsageError("--upstream URL says where requests go, once; NAME=URL is for an upstream of the filter")
+    return plain[0] if plain else None, named
+
+
+def _version(text: str | None, product: str) -> Version | None:
+    return None if text is None else versions.parse(text, product)
+
+
+def _carried(module: ModuleFacts, options: Options) -> Carried | None:
+    if options.carry is None:
+        if options.workload or options.image:
+            raise UsageError("--workload and --image go with --carry")
+        return None
+    if options.carry == "config-map":
+        raise UsageError(
+            f"a ConfigMap holds 1 MiB at most, and the module has {module.report.size / 2**20:.1f} MiB "
+            f"({module.report.gzip_size / 2**20:.1f} with gzip): "
+            "--carry init-container, image-volume or sidecar-annotations"
+        )
+    kind, slash, name = (options.workload or "").partition("/")
+    if not slash or not name or kind.lower() not in _WORKLOADS:
+        kinds = ", ".join(_WORKLOADS)
+        raise UsageError(f"--carry needs the workload whose pods bring the module: --workload KIND/NAME, of {kinds}")
+    image = options.image or (module.record.reference if module.record else None)
+    if image is None:
+        raise UsageError("--carry needs what has the module in it: --image REFERENCE, or an https:// URL of the module")
+    return Carried(options.carry, _WORKLOADS[kind.lower()], name, options.container, image.removeprefix("oci://"))
+
+
+def _dns(text: str) -> str:
+    """A name as Kubernetes takes it."""
+    name = re.sub("[^a-z0-9.-]+", "-", text.lower()).strip("-.")[:253].strip("-.")
+    if not name:
+        raise UsageError(f"--name: {text!r} has nothing that the name of an object can be made of")
+    return name
