@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from typing import Any, Final
 
@@ -57,23 +56,14 @@ def _gateway_notes(request: Request) -> Iterator[str]:
 
 
 def _gateway_wasm(request: Request, plugin: PluginUse) -> kinds.GatewayWasm:
-    config = json.loads(plugin.configuration) if _is_json(plugin.configuration) else plugin.configuration.decode()
     return kinds.GatewayWasm(
         name=request.object_name(plugin),
         root_id=plugin.root_id,
         code=_gateway_code(request),
-        config=config if plugin.configuration else None,
+        config=plugin.value(),
         fail_open=request.fail_strategy == "open",
         env=kinds.HostKeys(host_keys=list(request.environment)) if request.environment else None,
     )
-
-
-def _is_json(data: bytes) -> bool:
-    try:
-        json.loads(data)
-    except ValueError:
-        return False
-    return True
 
 
 def _gateway_code(request: Request) -> kinds.Code:

@@ -55,17 +55,30 @@ class PluginUse:
     kind: Kind
     configuration: bytes = b""
 
-    def object(self) -> dict[str, Any] | None:
-        """The configuration as the JSON object that some kinds want; None if there is none."""
+    def value(self) -> Any:
+        """The configuration as what it is as JSON, or else as the text that it is; None if there is none."""
         if not self.configuration:
             return None
         try:
-            value = json.loads(self.configuration)
-        except ValueError:
-            value = None
-        if not isinstance(value, dict):
+            text = self.configuration.decode()
+        except UnicodeDecodeError:
+            raise UsageError(f"--config of {self.root_id}: this target takes UTF-8 only") from None
+        try:
+            return json.loads(text, parse_constant=_no_number)
+        except (ValueError, RecursionError):
+            return text
+
+    def object(self) -> dict[str, Any] | None:
+        """The configuration as the JSON object that some kinds want; None if there is none."""
+        value = self.value()
+        if value is not None and not isinstance(value, dict):
             raise UsageError(f"--config of {self.root_id}: this target takes a JSON object, and no other text")
         return value
+
+
+def _no_number(name: str) -> None:
+    """JSON has no NaN."""
+    raise ValueError(name)
 
 
 @dataclass(frozen=True, slots=True)

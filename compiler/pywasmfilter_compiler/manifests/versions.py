@@ -24,7 +24,7 @@ SINCE: Final[dict[str, dict[str, Version]]] = {
 }
 """Product → field → the first release with it."""
 
-OLDEST: Final[dict[str, Version]] = {"istio": (1, 24), "envoy": (1, 33)}
+OLDEST: Final[dict[str, Version]] = {"istio": (1, 25), "envoy": (1, 33)}
 """The first release whose proxies offer the functions of WASI that modules import."""
 
 _ENVOY_OF_ISTIO_1_28: Final = 36

@@ -1,6 +1,6 @@
 """YAML that every reader takes for the same: Envoy's and Kubernetes' readers are of YAML 1.1, PyYAML's nearly is.
 
-A text that some reader could take for a truth value, a number, a date or nothing is in double quotes, so `y`, `on` and
+A text that some reader could take for a truth value, a number, a date or nothing is in quotes, so `y`, `on` and
 `012` stay texts. Mappings keep their order; there are no aliases.
 """
 
@@ -28,9 +28,16 @@ class _Dumper(yaml.SafeDumper):
 
 
 def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
-    plain = _PLAIN.fullmatch(text) and text.lower() not in _WORDS
-    style = None if plain else "|" if _is_block(text) else '"'
-    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style)
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, _style(text))
+
+
+def _style(text: str) -> str | None:
+    """None, `|`, `'` or `"`: whatever reads best."""
+    if _PLAIN.fullmatch(text) and text.lower() not in _WORDS:
+        return None
+    if _is_block(text):
+        return "|"
+    return "'" if '"' in text and "'" not in text and text.isascii() and text.isprintable() else '"'
 
 
 def _is_block(text: str) -> bool:
