@@ -108,8 +108,8 @@ class ModuleReport:
         return asdict(self)
 
 
-def inspect(source: Path | str | bytes) -> ModuleReport:
-    """Report on a module, given as a path or as its bytes.
+def inspect(source: Path | str | bytes, *, compress: bool = True) -> ModuleReport:
+    """Report on a module, given as a path or as its bytes. Without `compress`, `gzip_size` is 0: it takes longest.
 
     Raises MalformedWasm for what is not a whole WebAssembly module, UnsupportedWasm for a component, and UsageError
     for a file that cannot be read.
@@ -127,7 +127,7 @@ def inspect(source: Path | str | bytes) -> ModuleReport:
     return ModuleReport(
         path=None if isinstance(source, bytes) else str(source),
         size=len(data),
-        gzip_size=len(gzip.compress(data, compresslevel=6, mtime=0)),
+        gzip_size=len(gzip.compress(data, compresslevel=6, mtime=0)) if compress else 0,
         sha256=hashlib.sha256(data).hexdigest(),
         abi=abi,
         plugins=python.plugins if python else (),

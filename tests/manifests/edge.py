@@ -5,7 +5,17 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 
-from pywasmfilter import HttpContext, PluginContext, TcpContext, http_filter, log, plugin, tcp_filter, upstream
+from pywasmfilter import (
+    HttpContext,
+    PluginContext,
+    TcpContext,
+    hostcalls,
+    http_filter,
+    log,
+    plugin,
+    tcp_filter,
+    upstream,
+)
 
 auth = upstream("auth", "https://auth.example.com")
 near = upstream("near", "http://ratings.shop.svc:8080")
@@ -41,10 +51,5 @@ class Raw(TcpContext):
 
 @plugin("log")
 class Log(PluginContext):
-    def new_http_context(self, context_id: int) -> HttpContext:
-        return Logged(context_id)
-
-
-class Logged(HttpContext):
-    def on_http_stream_done(self) -> None:
-        log.info(f"logged {self.request.headers[':path']}")
+    def on_log(self) -> None:
+        log.info(f"logged {dict(hostcalls.get_http_request_headers())[':path']}")

@@ -1,7 +1,7 @@
 """Istio's kinds as a package of the registry has them: pydantic models made of the custom resource definitions.
 
-The package itself wants other Pythons or other packages. So the models' fields alone are read out of its source, and all
-models forbid what they do not know, as Kubernetes does.
+The package itself wants other Pythons or other packages. So the models' fields alone are read out of its source, and
+all models forbid what they do not know, as Kubernetes does.
 """
 
 from __future__ import annotations

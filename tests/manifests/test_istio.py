@@ -54,7 +54,9 @@ def schemas(request: pytest.FixtureRequest, pytestconfig: pytest.Config) -> Any:
 
     def model(document: dict[str, Any]) -> Any:
         version = document["apiVersion"]
-        return found.setdefault(version, models(wheel, version)).get(document["kind"])
+        if version not in found:
+            found[version] = models(wheel, version)
+        return found[version].get(document["kind"])
 
     return model, request.param
 
@@ -136,7 +138,7 @@ def test_hashes(manifest: Manifest, module: Path, record: dict[str, Any]) -> Non
 
 
 def test_upstreams(manifest: Manifest) -> None:
-    """A service outside gets a cluster of its own, with TLS; one of the cluster has one; a variable decides for both."""
+    """A service outside gets a cluster of its own; one inside has one; a variable decides for both."""
     plugin, entry, rule = manifest(*OCI)
     variables = {item["name"]: item["value"] for item in plugin["spec"]["vmConfig"]["env"]}
     assert variables == {
@@ -161,7 +163,7 @@ def test_several_plugins(manifest: Manifest) -> None:
 
 
 def test_ecds_pair(manifest: Manifest) -> None:
-    """What the agent is to fetch is an extension's configuration, which one filter for each context asks for by name."""
+    """What the agent fetches is an extension's configuration; a filter for each context asks for it by name."""
     document = manifest("--target", "envoyfilter", *OCI, "--namespace", "shop", "--match", "client-and-server:80")[0]
     extension, *filters = document["spec"]["configPatches"]
     name = extension["patch"]["value"]["name"]
@@ -205,7 +207,7 @@ def test_what_istio_cannot_express(refused: Any) -> None:
     assert "pulls no images" in refused(
         "--target", "envoyfilter", *OCI, "--plugin", "log", "--type", "access-log", "--match", "server"
     )
-    assert "there twice" not in refused(*OCI, "--env", "A=1", "--env", "A=2")
+    assert "each name once" in refused(*OCI, "--env", "A=1", "--env", "A=2")
     assert "JSON object" in refused(*OCI, "--plugin", "log", "--config", "[]", "--type", "http")
 
 

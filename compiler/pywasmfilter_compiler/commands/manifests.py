@@ -295,7 +295,7 @@ def _problem(request: Request, plugin: PluginUse) -> str | None:
     environment = {name: value for name, value in request.environment.items() if value is not None}
     asked_for = [upstream.cluster_in(environment) for upstream in request.module.report.upstreams]
     try:
-        Host(
+        host = Host(
             request.module.path,
             body="wasm",
             plugin=plugin.root_id,
@@ -305,6 +305,7 @@ def _problem(request: Request, plugin: PluginUse) -> str | None:
             allow_on_headers_stop_iteration=request.hold_headers,
             clusters={name: Response(200) for name in asked_for},
         )
+        host.close()
     except (Refused, Trapped) as error:
         which = "; say which: --plugin" if "has no plugin" in str(error) else ""
         return f"{plugin.root_id}: {error}{which}"

@@ -75,7 +75,7 @@ class Verdict:
 
 def parse_place(text: str) -> Place:
     """A place as `istio-1.28`, `envoy-1.36` or `envoy-gateway`. Raises UsageError for anything else."""
-    found = re.fullmatch(r"(.*?)-?(v?\d[\d.]*)?", text)
+    found = re.fullmatch(r"([a-z-]*[a-z])(?:-(v?\d[\d.]*))?", text)
     product, version = (found[1], found[2]) if found else ("", None)
     if product not in PRODUCTS or (version and product not in {"istio", "envoy"}):
         raise UsageError(f"--target {text}: it is istio-VERSION, envoy-VERSION, envoy-gateway, higress or kuma")

@@ -166,7 +166,7 @@ class Request:
 
 def read_module(path: Path) -> ModuleFacts:
     """The facts. Raises UsageError for a file that cannot be read, and BinaryError for what is no module."""
-    return ModuleFacts(path, inspect(path), read_record(path))
+    return ModuleFacts(path, inspect(path, compress=False), read_record(path))
 
 
 def make_request(module: ModuleFacts, options: Options) -> Request:
@@ -382,8 +382,7 @@ def _carried(module: ModuleFacts, options: Options) -> Carried | None:
         return None
     if options.carry == "config-map":
         raise UsageError(
-            f"a ConfigMap holds 1 MiB at most, and the module has {module.report.size / 2**20:.1f} MiB "
-            f"({module.report.gzip_size / 2**20:.1f} with gzip): "
+            f"a ConfigMap holds 1 MiB at most, and the module has {module.report.size / 2**20:.1f} MiB: "
             "--carry init-container, image-volume or sidecar-annotations"
         )
     kind, slash, name = (options.workload or "").partition("/")
