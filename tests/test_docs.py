@@ -15,7 +15,8 @@ from typing import Any
 import click
 import pytest
 from pywasmfilter_compiler.cli import main
-from pywasmfilter_compiler.settings import load_settings
+from pywasmfilter_compiler.manifests.options import from_table
+from pywasmfilter_compiler.settings import load_settings, manifest_table
 
 from tests.oci.registries import docker_registry, require
 from tests.pages import DOCS, REPOSITORY, Block, Section, blocks, sections
@@ -68,7 +69,9 @@ def test_toml_is_valid(block: Block, tmp_path: Path) -> None:
     """A table is one that can be read, and settings for this command are ones that it takes."""
     table = tomllib.loads(block.text).get("tool", {}).get("pyfilter", {})
     (tmp_path / "pyproject.toml").write_text(block.text, encoding="utf-8")
-    assert load_settings(tmp_path / "filter.py").keys() == table.keys()
+    assert load_settings(tmp_path / "filter.py").keys() == table.keys() - {"manifest"}
+    file, of_manifests = manifest_table(tmp_path / "filter.wasm")
+    assert from_table(of_manifests, file).keys() == table.get("manifest", {}).keys()
 
 
 # Commands, in the folder that their section describes

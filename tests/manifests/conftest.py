@@ -25,7 +25,7 @@ HELLO = ["--plugin", "hello", "--config", '{"greeting": "hi"}']
 class Pyfilter(Protocol):
     """Runs a command on the module; the options are those of the command."""
 
-    def __call__(self, *arguments: str | Path) -> Result: ...
+    def __call__(self, command: str | Path, *arguments: str | Path) -> Result: ...
 
 
 class Manifest(Protocol):

@@ -253,7 +253,7 @@ match = ["server:80"]
 
 
 def test_settings(pyfilter: Pyfilter, module: Path) -> None:
-    """Options have defaults in pyproject.toml, with files beside it; what means nothing to the target is passed over."""
+    """Options have defaults in pyproject.toml, with files beside it; those that mean nothing to the target are left out."""
     (module.parent / "pyproject.toml").write_text(SETTINGS)
     (module.parent / "config.json").write_text('{"greeting": "from a file"}')
     (document,) = [made for made in yaml.safe_load_all(pyfilter("manifest").stdout) if made["kind"] == "EnvoyFilter"]
