@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from pywasmfilter_compiler.errors import CompilerError, FilterError, MissingDependency, UsageError
+from pywasmfilter_compiler.errors import CompilerError, FilterError, UsageError
 
 from pywasmfilter.config import decoder, plan_of
 from pywasmfilter.contexts import PluginContext
@@ -156,10 +156,7 @@ def _read(file: Path) -> bytes:
 
 def _from_yaml(data: bytes, file: Path) -> bytes:
     """The same as JSON."""
-    try:
-        import yaml  # noqa: PLC0415  # not everybody has it
-    except ImportError:
-        raise MissingDependency(f"{file}: YAML needs another package; run: pip install pyyaml") from None
+    import yaml  # noqa: PLC0415  # most configurations are JSON
 
     class Loader(yaml.SafeLoader):
         """Says where a value is that its tag does not take."""

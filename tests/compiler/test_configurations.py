@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import builtins
 import json
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
@@ -316,20 +313,6 @@ def test_yaml_aliases(folder: Path) -> None:
         "name: a\nparts:\n  a: {base: &base {x: 1}, own: &own {<<: *base, x: 2}}\n  b: {c: {<<: *own}}\n"
     )
     assert succeed("validate", "c.yaml") == "c.yaml fits check\n"
-
-
-def test_yaml_needs_its_package(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where it is not installed, the command says how to."""
-    real: Callable[..., Any] = builtins.__import__
-
-    def without_yaml(name: str, *arguments: Any, **options: Any) -> Any:
-        if name == "yaml":
-            raise ImportError
-        return real(name, *arguments, **options)
-
-    monkeypatch.setattr(builtins, "__import__", without_yaml)
-    (folder / "c.yaml").write_text("name: a")
-    assert fail("validate", "c.yaml") == "c.yaml: YAML needs another package; run: pip install pyyaml\n"
 
 
 def test_a_file_that_cannot_be_read(folder: Path) -> None:

@@ -70,6 +70,12 @@ def test_a_stale_record_is_refused(module: Path, record: dict[str, Any], refused
     assert "has another module" in refused()
 
 
+def test_a_record_of_an_image_that_was_not_pushed(module: Path, record: dict[str, Any], refused: Any) -> None:
+    """An image that is in no registry yet has no URL."""
+    module.with_suffix(".image.json").write_text(json.dumps({**record, "reference": None}))
+    assert "where will the proxy find the module?" in refused()
+
+
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"reference": 1}', "\x00", '{"manifest_digest": "sha256:x"}'])
 def test_a_record_that_cannot_be_read_is_none(module: Path, refused: Any, text: str) -> None:
     """A file that is no record is as if it were not there."""
@@ -253,7 +259,7 @@ match = ["server:80"]
 
 
 def test_settings(pyfilter: Pyfilter, module: Path) -> None:
-    """Options have defaults in pyproject.toml, with files beside it; those that mean nothing to the target are left out."""
+    """Options have defaults in pyproject.toml, with files beside it; those without a meaning are left out."""
     (module.parent / "pyproject.toml").write_text(SETTINGS)
     (module.parent / "config.json").write_text('{"greeting": "from a file"}')
     (document,) = [made for made in yaml.safe_load_all(pyfilter("manifest").stdout) if made["kind"] == "EnvoyFilter"]

@@ -145,8 +145,8 @@ def test_filters_of_other_manifests_serve(
     """What an EnvoyFilter inserts, as Istio's agent leaves it, and what Kuma adds, works in Envoy."""
     text = pyfilter("manifest", "--target", "envoy", *HELLO, "--upstream", upstream.url).stdout
     config = {**runnable(text), "node": {"id": "x", "cluster": "y"}}
-    of_istio = ["--url", "oci://registry.example.com/edge:1", "--vm-id", "istio", "--env", "PYFILTER_UPSTREAM_NEAR=near"]
-    by_istio = manifest("--target", "envoyfilter", *of_istio)[0]
+    of_istio = ["--url", "oci://registry.example.com/edge:1", "--vm-id", "istio"]
+    by_istio = manifest("--target", "envoyfilter", *of_istio, "--env", "PYFILTER_UPSTREAM_NEAR=near")[0]
     extension, inserted = (patch["patch"]["value"] for patch in by_istio["spec"]["configPatches"])
     _deliver(extension, inserted, module, tmp_path / "ecds.yaml")
     (by_kuma,) = manifest("--target", "kuma", "--url", f"file://{module}", "--upstream", f"near={upstream.url}")

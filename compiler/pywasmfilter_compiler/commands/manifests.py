@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
+import textwrap
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -159,7 +160,7 @@ def deploy(module: Path, context: str | None, dry_run: bool, **options: Any) -> 
         if dry_run:
             click.echo(f"# kubectl {' '.join(words[:2])} …\n{given}" if given else f"# kubectl {' '.join(words)}")
         else:
-            _run([*kubectl, *words], given)
+            _run(kubectl, words, given)
 
 
 def _kubectl(context: str | None) -> list[str]:
@@ -185,13 +186,14 @@ def _patch_command(document: Document) -> tuple[list[str], str]:
     return [*words, "--patch", json.dumps(document.content)], ""
 
 
-def _run(command: list[str], given: str) -> None:
+def _run(kubectl: list[str], words: list[str], given: str) -> None:
+    """What kubectl prints, it prints itself."""
     try:
-        done = subprocess.run(command, input=given, text=True, check=False)  # noqa: S603  # the user's own kubectl
+        done = subprocess.run([*kubectl, *words], input=given, text=True, check=False)  # noqa: S603  # as above
     except OSError as error:
-        raise ToolError(f"{command[0]}: {error.strerror or error}") from error
+        raise ToolError(f"{kubectl[0]}: {error.strerror or error}") from error
     if done.returncode:
-        raise ToolError(f"kubectl {command[-3] if given else 'patch'} ended with exit code {done.returncode}")
+        raise ToolError(f"kubectl {words[0]} ended with exit code {done.returncode}")
 
 
 @click.command()
@@ -244,7 +246,7 @@ def check(
         for verdict in verdicts:
             click.echo(f"{'✓' if verdict.works else '✗'} {verdict.target}")
             for finding in verdict.findings:
-                click.echo(f"  {finding.level}: {finding.message}")
+                click.echo(textwrap.indent(f"{finding.level}: {finding.message}", "  "))
     ctx.exit(0 if all(verdict.works for verdict in verdicts) else 1)
 
 

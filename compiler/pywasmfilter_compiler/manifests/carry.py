@@ -11,6 +11,7 @@ from pywasmfilter_compiler.errors import UsageError
 from . import kinds
 from .documents import Document
 from .request import Carried, Request
+from .versions import SINCE, shown
 
 _VOLUME: Final = "pyfilter-wasm"
 _PLUGIN: Final = "plugin.wasm"
@@ -84,11 +85,12 @@ def _patch(request: Request, carried: Carried, annotations: dict[str, str] | Non
 _COPY: Final = (
     "The image needs a cp: `FROM busybox`, `COPY plugin.wasm /plugin.wasm`. With an https:// URL it is fetched."
 )
+_SINCE: Final = shown(SINCE["kubernetes"]["image volumes"])
 _NOTES: Final = {
     "init-container": ("A patch for the workload: an init container fills a volume that the proxy reads.", _COPY),
     "image-volume": (
         "A patch for the workload: the files of the image are a volume.",
-        "Kubernetes 1.35 has such volumes; 1.31 to 1.34 have them behind the feature gate ImageVolume.",
+        f"Kubernetes {_SINCE} has such volumes; since 1.31 they are there behind the feature gate ImageVolume.",
     ),
     "sidecar-annotations": ("A patch for the workload: Istio's injector gives the volume to the sidecar.", _COPY),
 }

@@ -11,9 +11,12 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class ImageRecord:
-    """Where a module is: `reference` without a scheme, the hash of the image's manifest, and that of the module."""
+    """Where a module is: `reference` without a scheme, the hash of the image's manifest, and that of the module.
 
-    reference: str
+    An image that was pushed nowhere yet has no reference.
+    """
+
+    reference: str | None
     manifest_sha256: str
     module_sha256: str
     plugins: tuple[str, ...] = ()
@@ -24,7 +27,7 @@ def read_record(module: Path) -> ImageRecord | None:
     try:
         fields = json.loads(module.with_suffix(".image.json").read_text(encoding="utf-8"))
         return _record(fields)
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
 
 
@@ -33,4 +36,5 @@ def _record(fields: dict[str, Any]) -> ImageRecord:
     if not re.fullmatch("[0-9a-f]{64}", digest):
         raise ValueError(f"no digest: {digest!r}")
     plugins = tuple(map(str, fields.get("plugins") or ()))
-    return ImageRecord(str(fields["reference"]).removeprefix("oci://"), digest, str(sha256), plugins)
+    reference = fields["reference"]
+    return ImageRecord(reference and reference.removeprefix("oci://"), digest, str(sha256), plugins)

@@ -229,7 +229,7 @@ def _url(module: ModuleFacts, options: Options) -> str:
         return _checked_url(url)
     if options.carry is not None:
         return f"file://{MOUNTED}"
-    if module.record is not None and options.target not in {"envoy", "envoy-filter", "kuma"}:
+    if module.record and module.record.reference and options.target not in {"envoy", "envoy-filter", "kuma"}:
         return f"oci://{module.record.reference}"
     if options.target in {"envoy", "envoy-filter"}:
         return f"file://{module.path.resolve()}"
@@ -261,7 +261,7 @@ def _checksum(module: ModuleFacts, url: str) -> str | None:
     if pinned:
         return pinned[1]
     record = module.record
-    if record is None or record.reference.partition("@")[0] != rest:
+    if record is None or record.reference is None or record.reference.partition("@")[0] != rest.partition("@")[0]:
         return None
     if record.module_sha256 != module.report.sha256:
         raise UsageError(f"{module.path}: the image {record.reference} has another module; push this one")
