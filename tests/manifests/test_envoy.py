@@ -202,5 +202,6 @@ def test_large_remote_modules(manifest: Manifest, monkeypatch: pytest.MonkeyPatc
 def test_images(refused: Any) -> None:
     """Envoy pulls no images, and an Envoy that is too old has no functions for modules."""
     assert "pulls no images" in refused("--target", "envoy", "--url", "oci://x.example/y")
+    assert "unpacks nothing" in refused("--target", "envoy", "--url", "https://x.example/y.wasm.gz")
     assert "Envoy 1.33 and later" in refused("--target", "envoy", "--envoy", "1.32")
     assert "since Envoy 1.35" in refused("--target", "envoy", "--envoy", "1.34", "--allow-on-headers-stop-iteration")

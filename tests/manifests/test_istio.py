@@ -233,6 +233,8 @@ def test_what_istio_cannot_express(refused: Any) -> None:
         ("--upstream", "nobody=http://x"),
         ("--upstream", "auth=ftp://x"),
         ("--name", "!"),
+        ("--env", "A=\udcff"),
+        ("--upstream", "auth=http://service"),  # of which namespace?
     ],
 )
 def test_bad_options(refused: Any, option: str, value: str) -> None:

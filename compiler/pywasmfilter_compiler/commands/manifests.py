@@ -64,7 +64,7 @@ _OF_MANIFESTS: Final = (
     ),
     click.option("--match", metavar="MODE[:PORT]", multiple=True, help="Traffic that the plugin is for."),
     click.option("--phase", type=click.Choice(PHASES), help="Where in Istio's chain. [last]"),
-    click.option("--priority", type=int, help="Where in the phase: higher ones come first."),
+    click.option("--priority", type=int, help="Where in the phase: high comes first; of EnvoyFilters, low."),
     click.option("--fail-strategy", type=click.Choice(FAIL_STRATEGIES), help="What if the plugin breaks. [closed]"),
     click.option("--pull-policy", type=click.Choice(PULL_POLICIES), help="When an image is pulled."),
     click.option("--pull-secret", metavar="NAME", help="The secret with the registry's credentials."),

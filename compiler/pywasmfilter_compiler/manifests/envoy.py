@@ -109,6 +109,8 @@ def _code(request: Request) -> Config:
         return {"local": {"filename": request.file}}
     if request.scheme == "oci":
         raise UsageError(f"--url {request.url}: Envoy itself pulls no images; give an https:// or file:// URL")
+    if request.file.endswith((".gz", ".tar", ".tgz")):
+        raise UsageError(f"--url {request.url}: Envoy unpacks nothing; it takes the module as it is")
     retries = {"num_retries": 10, "retry_back_off": {"base_interval": "1s", "max_interval": "30s"}}
     source = {"uri": request.url, "cluster": STORE, "timeout": _FETCH_SECONDS}
     return {"remote": {"http_uri": source, "sha256": request.sha256, "retry_policy": retries}}

@@ -100,8 +100,9 @@ def merged(settings: Mapping[str, Any], given: Mapping[str, Any]) -> Options:
     try:
         target = Options(target=given.get("target", settings.get("target", "istio"))).target
         meant = {key: value for key, value in settings.items() if target in _MEANT_FOR.get(key, TARGETS)}
-        for key in given:
+        for key, value in given.items():
             _check_meant(key, target)
+            _check_text(key, value)
         return Options(**{**meant, **given})
     except ValidationError as error:
         raise UsageError("\n".join(_fault(fault) for fault in error.errors())) from error
@@ -112,6 +113,14 @@ def _check_meant(key: str, target: Target) -> None:
     if target not in targets:
         named = ", ".join(name for name in TARGETS if name in targets)
         raise UsageError(f"{option(key)} means nothing to --target {target}; it is for {named}")
+
+
+def _check_text(key: str, value: Any) -> None:
+    """Arguments that are not UTF-8 come with surrogates, which only a configuration may have."""
+    for text in value if isinstance(value, list) else [value]:
+        is_text = isinstance(text, str) and key not in {"config", "vm_config"}
+        if is_text and any("\ud800" <= char <= "\udfff" for char in text):
+            raise UsageError(f"{option(key)} takes UTF-8, which {text!r} is not")
 
 
 def option(key: str) -> str:

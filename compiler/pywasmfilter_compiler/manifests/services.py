@@ -10,6 +10,7 @@ import ipaddress
 from dataclasses import replace
 from typing import Final, Literal
 
+from pywasmfilter_compiler.errors import UsageError
 from pywasmfilter_compiler.upstreams import Upstream
 
 from . import kinds
@@ -86,7 +87,9 @@ def _service(request: Request, upstream: Upstream) -> str | None:
         return f"{host}.cluster.local"
     if "." in host or ":" in host:
         return None
-    return f"{host}.{request.namespace or 'default'}.svc.cluster.local"
+    if request.namespace is None:
+        raise UsageError(f"upstream {upstream.name}: in which namespace is the service {host}? Say --namespace")
+    return f"{host}.{request.namespace}.svc.cluster.local"
 
 
 def _metadata(request: Request, upstream: Upstream) -> kinds.Metadata:
