@@ -42,43 +42,43 @@ CASES = [
 ]
 
 
-@pytest.fixture(scope="session", params=["1.24.2.1", "1.31.0.1"])
-def schemas(request: pytest.FixtureRequest, pytestconfig: pytest.Config) -> Any:
-    """A function that gives Istio's own model of an object, of the definitions of a release, and that release."""
+RELEASES = ("1.24.2.1", "1.31.0.1")
+VERSIONS = ("extensions.istio.io/v1alpha1", "networking.istio.io/v1alpha3", "networking.istio.io/v1")
+
+
+@pytest.fixture(scope="session")
+def schemas(pytestconfig: pytest.Config) -> dict[str, dict[tuple[str, str], Any]]:
+    """Istio's own models, by release, and then by version and kind."""
     assert pytestconfig.cache is not None
     try:
-        wheel = fetch(request.param, pytestconfig.cache.mkdir("istio"))
+        wheels = {release: fetch(release, pytestconfig.cache.mkdir("istio")) for release in RELEASES}
     except NotFetched as error:
         pytest.skip(str(error))
-    found: dict[str, dict[str, Any]] = {}
-
-    def model(document: dict[str, Any]) -> Any:
-        version = document["apiVersion"]
-        if version not in found:
-            found[version] = models(wheel, version)
-        return found[version].get(document["kind"])
-
-    return model, request.param
+    return {
+        release: {(version, kind): model for version in VERSIONS for kind, model in models(wheel, version).items()}
+        for release, wheel in wheels.items()
+    }
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: " ".join(case)[:80])
 def test_istio_accepts_everything(manifest: Manifest, schemas: Any, case: tuple[str, ...]) -> None:
     """All objects fit the custom resource definitions of Istio 1.24 and 1.31, and have no field that is not there."""
-    model, release = schemas
     for document in manifest("--target", *case):
-        if document["kind"] == "TrafficExtension" and release.startswith("1.24"):
-            assert model(document) is None
-        else:
-            model(document).model_validate(document)
+        key = document["apiVersion"], document["kind"]
+        for release, model in schemas.items():
+            if document["kind"] == "TrafficExtension" and release.startswith("1.24"):
+                assert key not in model
+            else:
+                model[key].model_validate(document)
 
 
 def test_the_definitions_refuse_what_is_wrong(manifest: Manifest, schemas: Any) -> None:
     """They would notice: an unknown field, an enumeration's unknown value, a hash that is none."""
-    model, _ = schemas
-    (document,) = [made for made in manifest(*OCI) if made["kind"] == "WasmPlugin"]
-    for fields in ({"vmId": "x"}, {"phase": "LATE"}, {"sha256": "x"}):
-        with pytest.raises(ValidationError):
-            model(document).model_validate({**document, "spec": {**document["spec"], **fields}})
+    document = manifest(*OCI)[0]
+    for model in schemas.values():
+        for fields in ({"vmId": "x"}, {"phase": "LATE"}, {"sha256": "x"}):
+            with pytest.raises(ValidationError):
+                model[VERSIONS[0], "WasmPlugin"].model_validate({**document, "spec": {**document["spec"], **fields}})
 
 
 @pytest.mark.parametrize("options", ENVOY_FILTERS, ids=lambda case: " ".join(case)[:80])

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
-import subprocess
-import textwrap
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -164,6 +161,8 @@ def deploy(module: Path, context: str | None, dry_run: bool, **options: Any) -> 
 
 
 def _kubectl(context: str | None) -> list[str]:
+    import shutil  # noqa: PLC0415
+
     found = shutil.which("kubectl")
     if found is None:
         raise MissingDependency(
@@ -173,6 +172,8 @@ def _kubectl(context: str | None) -> list[str]:
 
 
 def _current_context(kubectl: list[str]) -> str:
+    import subprocess  # noqa: PLC0415
+
     done = subprocess.run(  # noqa: S603  # the user's own kubectl
         [*kubectl, "config", "current-context"], capture_output=True, text=True, check=False
     )
@@ -188,6 +189,8 @@ def _patch_command(document: Document) -> tuple[list[str], str]:
 
 def _run(kubectl: list[str], words: list[str], given: str) -> None:
     """What kubectl prints, it prints itself."""
+    import subprocess  # noqa: PLC0415
+
     try:
         done = subprocess.run([*kubectl, *words], input=given, text=True, check=False)  # noqa: S603  # as above
     except OSError as error:
@@ -228,6 +231,8 @@ def check(
 
     The exit code is 1 if something would.
     """
+    import textwrap  # noqa: PLC0415
+
     from pywasmfilter_compiler.manifests.checks import Room, check_module, parse_place  # noqa: PLC0415
     from pywasmfilter_compiler.manifests.options import merged  # noqa: PLC0415
     from pywasmfilter_compiler.manifests.request import make_request, read_module  # noqa: PLC0415
