@@ -72,10 +72,12 @@ def running(config: dict[str, Any], executable: Path) -> Iterator[tuple[EnvoyPro
         yield process, process.listener_port(listener["name"])
 
 
-def test_validate(pyfilter: Pyfilter, envoy: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("options", CASES, ids=lambda case: " ".join(case)[:60])
+def test_validate(pyfilter: Pyfilter, envoy: Path, tmp_path: Path, options: tuple[str, ...]) -> None:
     """`envoy --mode validate`, which starts all plugins, takes the file as it is written."""
     file = tmp_path / "envoy.yaml"
-    assert pyfilter("manifest", "--target", "envoy", *ALL_KINDS, "-o", file).exit_code == 0
+    plugin = [] if "--plugin" in options else HELLO
+    assert pyfilter("manifest", "--target", "envoy", *plugin, *options, "-o", file).exit_code == 0
     done = subprocess.run(
         [envoy, "--mode", "validate", "--config-path", file, "--log-level", "error"],
         capture_output=True,
