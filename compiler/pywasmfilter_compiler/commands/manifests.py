@@ -140,6 +140,8 @@ def manifest(module: Path, output: Path | None, output_dir: Path | None, as_json
 @click.option("--dry-run", is_flag=True, help="Show what would be done, and do nothing.")
 def deploy(module: Path, context: str | None, dry_run: bool, **options: Any) -> None:
     """Apply the manifest for a plugin of MODULE with kubectl. The options are those of `pyfilter manifest`."""
+    import shlex  # noqa: PLC0415
+
     from pywasmfilter_compiler.manifests.documents import as_yaml  # noqa: PLC0415
 
     request, documents = _generate(module, options)
@@ -155,7 +157,7 @@ def deploy(module: Path, context: str | None, dry_run: bool, **options: Any) -> 
         click.echo(f"# kubectl: {kubectl[0]}\n# context: {context or _current_context(kubectl)}")
     for words, given in commands:
         if dry_run:
-            click.echo(f"# kubectl {' '.join(words[:2])} …\n{given}" if given else f"# kubectl {' '.join(words)}")
+            click.echo(f"# kubectl {shlex.join(words)}\n{given}")
         else:
             _run(kubectl, words, given)
 
