@@ -94,19 +94,22 @@ class InlinePlugin(PluginContext):
         except ConfigError as error:
             log.error(f"{where or 'inline'}: bad configuration: {error}")
             return False
-        if self._abi_code is None and not _load(self, inline.code, where):
-            return False
-        if self._abi_code != inline.code:
-            log.error(f"{where or 'inline'}: a plugin keeps its source; for another one the proxy makes another plugin")
-            return False
         own = inline.own()
         original = hostcalls.get_plugin_configuration
         hostcalls.get_plugin_configuration = lambda: own  # what the source may ask for in this callback
         try:
-            answer: Any = super()._on_configure(len(own))
-            return _callback_tasks.on_coroutine(self, "_on_configure", answer, None)  # type: ignore[return-value]
+            return self._abi_start(inline.code, len(own), where)
         finally:
             hostcalls.get_plugin_configuration = original
+
+    def _abi_start(self, code: str, configuration_size: int, where: str) -> BooleanAnswer:
+        if self._abi_code is None and not _load(self, code, where):
+            return False
+        if self._abi_code != code:
+            log.error(f"{where or 'inline'}: a plugin keeps its source; for another one the proxy makes another plugin")
+            return False
+        answer: Any = super()._on_configure(configuration_size)
+        return _callback_tasks.on_coroutine(self, "_on_configure", answer, None)  # type: ignore[return-value]
 
 
 _decode: Callable[[bytes], Any] = decoder(InlineConfig)

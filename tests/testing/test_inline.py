@@ -23,6 +23,7 @@ import logging
 from dataclasses import dataclass
 
 from pywasmfilter import HttpContext, PluginContext, hostcalls, log, plugin
+from pywasmfilter.hostcalls import get_plugin_configuration
 
 
 @dataclass
@@ -53,7 +54,7 @@ class MarkPlugin(PluginContext):
 
     def on_plugin_start(self, plugin_configuration_size: int) -> bool:
         own = hostcalls.get_plugin_configuration()
-        assert own == self.plugin_configuration and len(own) == plugin_configuration_size
+        assert own == get_plugin_configuration() == self.plugin_configuration and len(own) == plugin_configuration_size
         log.info(f"start {own.decode()}")
         return self.config.value != "no"
 """
@@ -128,6 +129,15 @@ def test_the_configuration_is_the_plugins_own(start: Start) -> None:
         another(host, SOURCE, {"value": "no"})
 
 
+def test_a_start_that_waits(start: Start) -> None:
+    """`on_plugin_start` may be a coroutine, which finds the plugin's own configuration too."""
+    waiting = SOURCE.replace("def on_plugin_start", "async def on_plugin_start")
+    waiting = waiting.replace("        return self.config", "        await sleep(1)\n        return self.config")
+    host = start(waiting.replace("import HttpContext", "import sleep, HttpContext"), {"value": "one"})
+    assert host.messages == ['start {"value": "one"}']
+    assert mark(host) == "one"
+
+
 def test_a_new_configuration_replaces_the_old_one(start: Start) -> None:
     """Streams that began before end with the old code; what the old plugin was is gone with it."""
     host = start(SOURCE, {"value": "old"})
@@ -171,7 +181,7 @@ def test_exceptions_show_the_source(start: Start) -> None:
         ("\n1 / 0\n", "<inline bad>:2: ZeroDivisionError: division by zero\nTraceback (most recent call last):\n"),
         ("\n1 / 0\n", '\n  File "<inline bad>", line 2, in <module>\n    1 / 0\nZeroDivisionError: division by zero'),
         ("", '<inline bad>: ValueError: registers no plugin: decorate a class with @http_filter("name")'),
-        (SOURCE.replace("_headers(", "_haeders("), "Mark.on_http_request_haeders (<inline bad>:17) is no callback"),
+        (SOURCE.replace("_headers(", "_haeders("), "Mark.on_http_request_haeders (<inline bad>:18) is no callback"),
         (SOURCE + '\n\n@plugin("b")\nclass B(PluginContext): ...\n', "registers several plugins, 'mark', 'b'"),
         (SOURCE + '\n\n@plugin("mark")\nclass B(PluginContext): ...\n', "plugin 'mark' is registered twice"),
         ("from pywasmfilter import VMContext, vm\n@vm\nclass Own(VMContext): ...\n", "a module has one VM context"),
