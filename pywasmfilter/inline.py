@@ -87,6 +87,9 @@ class InlinePlugin(PluginContext):
     _abi_code: str | None = None
     """The source of which this is the plugin."""
 
+    _abi_own = b""
+    """The configuration for it."""
+
     def _on_configure(self, plugin_configuration_size: int) -> BooleanAnswer:
         where = _place()
         try:
@@ -94,21 +97,21 @@ class InlinePlugin(PluginContext):
         except ConfigError as error:
             log.error(f"{where or 'inline'}: bad configuration: {error}")
             return False
-        own = inline.own()
+        self._abi_own = inline.own()
         original = hostcalls.get_plugin_configuration
-        hostcalls.get_plugin_configuration = lambda: own  # what the source may ask for in this callback
+        hostcalls.get_plugin_configuration = lambda: self._abi_own  # what the source may ask for in this callback
         try:
-            return self._abi_start(inline.code, len(own), where)
+            return self._abi_start(inline.code, where)
         finally:
             hostcalls.get_plugin_configuration = original
 
-    def _abi_start(self, code: str, configuration_size: int, where: str) -> BooleanAnswer:
+    def _abi_start(self, code: str, where: str) -> BooleanAnswer:
         if self._abi_code is None and not _load(self, code, where):
             return False
         if self._abi_code != code:
             log.error(f"{where or 'inline'}: a plugin keeps its source; for another one the proxy makes another plugin")
             return False
-        answer: Any = super()._on_configure(configuration_size)
+        answer: Any = super()._on_configure(len(self._abi_own))
         return _callback_tasks.on_coroutine(self, "_on_configure", answer, None)  # type: ignore[return-value]
 
 
