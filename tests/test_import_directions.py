@@ -73,7 +73,7 @@ DIRECTIONS: dict[str, set[str]] = {
     "settings": {"hosts", "errors"},
     "envoy": {"upstreams", "errors"},
     "oci": {"files", "module_report", "errors"},
-    "manifests": {"envoy", "hosts", "module_report", "upstreams", "errors"},
+    "manifests": {"envoy", "files", "hosts", "inline", "module_report", "oci", "upstreams", "errors"},
     "verification": {"pipeline", "provenance", "runtime_image", "sources", "wasm", "errors"},
     "sbom": {"contents", "provenance", "errors"},
     # The command, and the door of the library.

@@ -94,6 +94,8 @@ def record(module: Path) -> Iterator[dict[str, Any]]:
         "format": "compat",
         "manifest_digest": "sha256:" + "ab" * 32,
         "module_sha256": hashlib.sha256(module.read_bytes()).hexdigest(),
+        "module_size": module.stat().st_size,
+        "layer_size": 1000,
         "plugins": ["hello", "log", "raw"],
         "later": ["fields", "that", "nobody", "knows"],
     }

@@ -77,10 +77,10 @@ def test_a_record_of_an_image_that_was_not_pushed(module: Path, record: dict[str
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"reference": 1}', "\x00", '{"manifest_digest": "sha256:x"}'])
-def test_a_record_that_cannot_be_read_is_none(module: Path, refused: Any, text: str) -> None:
-    """A file that is no record is as if it were not there."""
+def test_a_record_that_cannot_be_read(module: Path, refused: Any, text: str) -> None:
+    """A file that is no record is named: what it would have said is not guessed."""
     module.with_suffix(".image.json").write_text(text)
-    assert "where will the proxy find the module?" in refused()
+    assert "this is no file that `pyfilter push` or `pyfilter package` wrote" in refused()
 
 
 # Files

@@ -34,6 +34,9 @@ _OF_PLUGINS: Final = (
         "--type", type=click.Choice(KINDS), multiple=True, help="What the plugin is used as. [what its callbacks are]"
     ),
     click.option("--config", metavar="TEXT|@FILE", multiple=True, help="The plugin's configuration."),
+    click.option(
+        "--inline", metavar="FILE", help="A filter whose source goes into the configuration, for a --runtime module."
+    ),
     click.option("--vm-config", metavar="TEXT|@FILE", help="The VM's configuration."),
     click.option(
         "--env",
@@ -260,7 +263,7 @@ def check(
 def _settings_for(facts: ModuleFacts) -> dict[str, Any]:
     """The settings that say how plugins of the module start."""
     settings = _settings(facts.path)
-    return {key: settings[key] for key in ("plugin", "type", "config", "vm_config", "env") if key in settings}
+    return {key: settings[key] for key in ("plugin", "type", "config", "vm_config", "env", "inline") if key in settings}
 
 
 # What the commands have in common
@@ -302,7 +305,7 @@ def _problem(request: Request, plugin: PluginUse) -> str | None:
     from pywasmfilter.testing.plugin import Trapped  # noqa: PLC0415
 
     environment = {name: value for name, value in request.environment.items() if value is not None}
-    asked_for = [upstream.cluster_in(environment) for upstream in request.module.report.upstreams]
+    asked_for = [upstream.cluster_in(environment) for upstream in request.module.upstreams]
     try:
         host = Host(
             request.module.path,

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import tempfile
 import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pywasmfilter_compiler import files as whole_files
 from pywasmfilter_compiler.errors import CompilerError, UsageError
 
 from .kinds import ConfigMapGenerator, Kustomization, PatchFile, PatchTarget
@@ -111,24 +110,4 @@ def write(target: Path, text: str) -> None:
     """Write beside, then rename: the file is whole or as it was. Raises CompilerError."""
     if target.suffix in {".py", ".wasm"}:
         raise UsageError(f"{target}: a manifest is not written to a Python file or a module")
-    real = Path(os.path.realpath(target))
-    try:
-        with tempfile.NamedTemporaryFile(
-            "w", encoding="utf-8", dir=real.parent, prefix=f".{real.name}.", delete=False
-        ) as file:
-            try:
-                file.write(text)
-                file.close()
-                Path(file.name).chmod(0o666 & ~_umask())
-                Path(file.name).replace(real)
-            except BaseException:
-                Path(file.name).unlink(missing_ok=True)
-                raise
-    except OSError as error:
-        raise CompilerError(f"{target}: cannot be written: {error.strerror or error}") from error
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+    whole_files.write(target, text.encode())

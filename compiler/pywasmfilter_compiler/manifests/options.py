@@ -93,6 +93,7 @@ class Options(BaseModel):
     workload: str | None = None
     container: str = "envoy"
     image: str | None = None
+    inline: str | None = Field(default=None, min_length=1)
 
 
 def merged(settings: Mapping[str, Any], given: Mapping[str, Any]) -> Options:

@@ -5,20 +5,21 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final, TypeVar
 from urllib.parse import urlsplit
 
 from pywasmfilter_compiler.envoy.bootstrap import HOLDS_HEADERS, split_service
 from pywasmfilter_compiler.errors import UsageError
+from pywasmfilter_compiler.inline import check_inline, inline_configuration
 from pywasmfilter_compiler.module_report import ModuleReport, inspect
+from pywasmfilter_compiler.oci.record import ImageRecord, read_record, record_path
 from pywasmfilter_compiler.upstreams import Upstream
 
 from . import versions
 from .choices import MODES, Carry, FailStrategy, Kind, Mode, Phase, PullPolicy, Target
 from .options import Options
-from .record import ImageRecord, read_record
 from .versions import Version
 
 MOUNTED: Final = "/var/local/wasm/plugin.wasm"
@@ -39,12 +40,22 @@ _WORKLOADS: Final = {kind.lower(): kind for kind in ("Deployment", "StatefulSet"
 
 
 @dataclass(frozen=True, slots=True)
+class Inline:
+    """The source of an inline filter, and the name of its plugin."""
+
+    source: str
+    plugin: str
+
+
+@dataclass(frozen=True, slots=True)
 class ModuleFacts:
-    """A module in a file, and the record of the image that it was pushed as."""
+    """A module in a file, the record of the image that it was pushed as, and the inline filter that it is to run."""
 
     path: Path
     report: ModuleReport
     record: ImageRecord | None
+    upstreams: tuple[Upstream, ...]
+    inline: Inline | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +157,7 @@ class Request:
     @property
     def upstreams(self) -> tuple[Upstream, ...]:
         """The services that the module calls by name, at the places that are given for them."""
-        return tuple(self._placed(upstream) for upstream in self.module.report.upstreams)
+        return tuple(self._placed(upstream) for upstream in self.module.upstreams)
 
     def _placed(self, upstream: Upstream) -> Upstream:
         url = self.upstream_urls.get(upstream.name)
@@ -166,11 +177,19 @@ class Request:
 
 def read_module(path: Path) -> ModuleFacts:
     """The facts. Raises UsageError for a file that cannot be read, and BinaryError for what is no module."""
-    return ModuleFacts(path, inspect(path, compress=False), read_record(path))
+    report, file = inspect(path, compress=False), record_path(path)
+    return ModuleFacts(path, report, read_record(file) if file.exists() else None, report.upstreams)
 
 
 def make_request(module: ModuleFacts, options: Options) -> Request:
-    """What the options ask for. Raises UsageError for options that make no sense, or not together."""
+    """What the options ask for.
+
+    Raises UsageError for options that make no sense, or not together, and FilterError for an inline filter that is
+    wrong.
+    """
+    if options.inline is not None:
+        module = _with_source(module, options.inline)
+    name = _dns(options.name or (module.inline.plugin if module.inline else module.path.stem))
     plain, named = _upstreams(options.upstream)
     url = _url(module, options)
     request = Request(
@@ -178,7 +197,7 @@ def make_request(module: ModuleFacts, options: Options) -> Request:
         module=module,
         url=url,
         sha256=_checksum(module, url),
-        name=_dns(options.name or module.path.stem),
+        name=name,
         namespace=options.namespace,
         plugins=_plugins(module, options),
         fail_strategy=options.fail_strategy,
@@ -190,7 +209,7 @@ def make_request(module: ModuleFacts, options: Options) -> Request:
         priority=options.priority,
         pull_policy=options.pull_policy,
         pull_secret=options.pull_secret,
-        vm_id=options.vm_id if options.vm_id is not None else _dns(options.name or module.path.stem),
+        vm_id=options.vm_id if options.vm_id is not None else _dns(module.path.stem) if module.inline else name,
         vm_configuration=text_or_file(options.vm_config),
         hold_headers=options.allow_on_headers_stop_iteration,
         upstream=plain or LOCAL_UPSTREAM,
@@ -205,7 +224,7 @@ def make_request(module: ModuleFacts, options: Options) -> Request:
 
 
 def _check(request: Request) -> None:
-    known = {upstream.name for upstream in request.module.report.upstreams}
+    known = {upstream.name for upstream in request.module.upstreams}
     for name in request.upstream_urls:
         if name not in known:
             what = f"its upstreams are {', '.join(sorted(known))}" if known else "it has none"
@@ -235,7 +254,7 @@ def _url(module: ModuleFacts, options: Options) -> str:
         return f"file://{module.path.resolve()}"
     raise UsageError(
         "where will the proxy find the module? Say --url oci://…, https://… or file://…; "
-        f"there is no image record {module.path.with_suffix('.image.json').name} beside it"
+        f"there is no image record {record_path(module.path).name} beside it"
     )
 
 
@@ -261,27 +280,68 @@ def _checksum(module: ModuleFacts, url: str) -> str | None:
     if pinned:
         return pinned[1]
     record = module.record
-    if record is None or record.reference is None or record.reference.partition("@")[0] != rest.partition("@")[0]:
+    if (
+        record is None
+        or record.reference is None
+        or record.reference.removeprefix("oci://").partition("@")[0] != rest.partition("@")[0]
+    ):
         return None
     if record.module_sha256 != module.report.sha256:
         raise UsageError(f"{module.path}: the image {record.reference} has another module; push this one")
-    return record.manifest_sha256
+    return record.manifest_digest.removeprefix("sha256:")
 
 
 # Plugins
 
 
 def _plugins(module: ModuleFacts, options: Options) -> tuple[PluginUse, ...]:
-    recorded = module.record.plugins if module.record else ()
-    names = options.plugin or (recorded if len(recorded) == 1 else [module.path.stem])
+    names = options.plugin or [_only_plugin(module)]
     kinds = _for_each("--type", options.type or [_kind(module.report)], names)
     configurations = options.config or [""]
     if len(configurations) > len(names):
         raise UsageError(f"there are {len(configurations)} configurations for {len(names)} plugins")
-    texts = [*configurations, *[""] * (len(names) - len(configurations))]
-    return tuple(
-        PluginUse(name, kind, text_or_file(text)) for name, kind, text in zip(names, kinds, texts, strict=True)
-    )
+    texts = [text_or_file(text) for text in [*configurations, *[""] * (len(names) - len(configurations))]]
+    if module.inline:
+        texts = [_inline_configuration(module.inline.source, text) for text in texts]
+    return tuple(PluginUse(name, kind, text) for name, kind, text in zip(names, kinds, texts, strict=True))
+
+
+def _only_plugin(module: ModuleFacts) -> str:
+    """The plugin that is meant if none is named. Modules of other compilers do not say what they have."""
+    if module.inline:
+        return module.inline.plugin
+    plugins = module.report.plugins
+    if len(plugins) > 1:
+        raise UsageError(f"{module.path}: has the plugins {', '.join(plugins)}; say which: --plugin")
+    return plugins[0] if plugins else module.path.stem
+
+
+# Inline filters
+
+
+def _with_source(module: ModuleFacts, file: str) -> ModuleFacts:
+    """The module, to run the filter in a file, with whose upstreams."""
+    try:
+        source = Path(file).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"--inline {file}: {error}") from error
+    found = check_inline(source, module.path, path=file)
+    return replace(module, upstreams=tuple(found.upstreams), inline=Inline(source, found.plugin))
+
+
+def _inline_configuration(source: str, configuration: bytes) -> bytes:
+    """A source with its own configuration: an object, or a text that it is handed as it is."""
+    if not configuration:
+        return inline_configuration(source).encode()
+    try:
+        text = configuration.decode()
+    except UnicodeDecodeError:
+        raise UsageError("--config of an inline filter is UTF-8") from None
+    try:
+        value = json.loads(text, parse_constant=_no_number)
+    except (ValueError, RecursionError):
+        value = None
+    return inline_configuration(source, value if isinstance(value, dict) else text).encode()
 
 
 T = TypeVar("T")
