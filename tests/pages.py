@@ -9,7 +9,7 @@ from pathlib import Path
 
 REPOSITORY = Path(__file__).parents[1]
 DOCS = REPOSITORY / "docs"
-STORIES = ("README.md", "tutorial.md")
+STORIES = ("README.md", "tutorial.md", "istio.md")
 """Pages whose commands run one after the other, in one folder."""
 
 

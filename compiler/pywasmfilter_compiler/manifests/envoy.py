@@ -128,7 +128,7 @@ def _by_agent(request: Request) -> Config:
 def clusters(request: Request) -> list[Config]:
     """Those for the module's upstreams, and for where the module is."""
     environment = {name: value for name, value in request.environment.items() if value is not None}
-    made = clusters_for(request.module.report.upstreams, request.upstream_urls, environment, AUTHORITIES)
+    made = clusters_for(request.module.upstreams, request.upstream_urls, environment, AUTHORITIES)
     return [*made, *store_clusters(request)]
 
 
