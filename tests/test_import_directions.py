@@ -74,8 +74,8 @@ DIRECTIONS: dict[str, set[str]] = {
     "envoy": {"upstreams", "errors"},
     "oci": {"files", "module_report", "errors"},
     "manifests": {"envoy", "files", "hosts", "inline", "module_report", "oci", "upstreams", "errors"},
-    "verification": {"pipeline", "provenance", "runtime_image", "sources", "wasm", "errors"},
-    "sbom": {"contents", "provenance", "errors"},
+    "verification": {"module_writer", "pipeline", "provenance", "runtime_image", "sources", "wasm", "errors"},
+    "sbom": {"contents", "oci", "provenance", "errors"},
     # The command, and the door of the library.
     "commands": {
         *("files", "inline", "manifests", "pipeline", "oci", "sbom", "verification", "settings", "hosts", "errors"),

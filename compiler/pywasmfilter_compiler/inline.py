@@ -65,9 +65,10 @@ def inline_configuration(source: str, config: Mapping[str, Any] | str | None = N
 
 @dataclass(frozen=True, slots=True)
 class InlineFilter:
-    """What a source is: the name of its plugin, and the services that it calls by name."""
+    """What a source is: its plugin's name, the callbacks that it hears, and the services that it calls by name."""
 
     plugin: str
+    callbacks: list[str]
     upstreams: list[Upstream]
 
 
@@ -104,7 +105,8 @@ def check_inline(
         raise FilterError(str(error), path) from error
     if "error" in report:
         raise _filter_error(report["error"], path)
-    return InlineFilter(report["plugins"][0], [Upstream(**described) for described in report["upstreams"]])
+    called = [Upstream(**described) for described in report["upstreams"]]
+    return InlineFilter(report["plugins"][0], report["callbacks"], called)
 
 
 _WRAPPER: Final = "inline_check"
@@ -125,8 +127,12 @@ class _Wrapper:
         return False
 
     def read(self, _relative: str) -> bytes:
-        text = f"from pywasmfilter import inline\nKEPT = inline.register()\ninline.check({self.source!a})\n"
-        return text.encode()
+        lines = [
+            "from pywasmfilter import inline, registry",
+            "registry.register_vm(inline.InlineVM)",
+            f"inline.check({self.source!a})",
+        ]
+        return "\n".join(lines).encode()
 
     def compiled(self, _relative: str) -> None:
         return None
@@ -181,7 +187,10 @@ def _import_statements(tree: ast.AST) -> Iterator[ast.Import | ast.ImportFrom]:
         elif isinstance(node, ast.Try) and _IMPORT_ERRORS & {_name(handler.type) for handler in node.handlers}:
             for statement in (*node.handlers, *node.orelse, *node.finalbody):
                 yield from _import_statements(statement)
-        elif not (isinstance(node, ast.If) and _name(node.test) == "TYPE_CHECKING"):
+        elif isinstance(node, ast.If) and _name(node.test) == "TYPE_CHECKING":
+            for statement in node.orelse:
+                yield from _import_statements(ast.Module([statement], []))
+        else:
             yield from _import_statements(node)
 
 

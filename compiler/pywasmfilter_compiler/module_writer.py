@@ -15,7 +15,7 @@ from .wasm.binary import MODULE_HEADER, raw_sections
 from .wasm.cursor import Cursor, sized, u32, vec
 from .wasm.module import Custom, Data, Export, Global, Limits
 
-_COPIED: Final = (
+COPIED: Final = (
     sections.TYPE,
     sections.IMPORT,
     sections.FUNCTION,
@@ -23,6 +23,7 @@ _COPIED: Final = (
     sections.ELEMENT,
     sections.CODE,
 )
+"""The sections of an image that a module has as they are."""
 T = TypeVar("T")
 
 
@@ -50,7 +51,7 @@ def write_module(
     passive = [item for item in _items(written, sections.DATA, sections.data) if item.offset is None]
     active = (Data(content, (sections.i32_const(address),)) for address, content in segments)
     data = [sections.encode_data(item) for item in (*passive, *active)]  # in this order, since code has numbers of them
-    contents = {number: written[number].rest() for number in _COPIED if number in written}
+    contents = {number: written[number].rest() for number in COPIED if number in written}
     contents[sections.MEMORY] = vec([sections.encode_limits(memory)])
     contents[sections.GLOBAL] = _global(_items(written, sections.GLOBAL, sections.global_), stack_pointer)
     contents[sections.EXPORT] = vec([sections.encode_export(item) for item in _chosen(found, frozenset(exports))])

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from . import contents, provenance
-from .errors import CompilerError, MissingDependency, UsageError
+from .errors import MissingDependency, UsageError
+from .oci.image import created_time
 
 if TYPE_CHECKING:
     from cyclonedx.model.bom import Bom
@@ -29,13 +30,13 @@ def sbom(module: str | os.PathLike[str]) -> str:
 
     The time in it is that of SOURCE_DATE_EPOCH, if that is set, and else the beginning of 1970.
 
-    Raises CompilerError if the module cannot be read, MalformedWasm if it is none, UsageError for one that does not say
-    how it was built, and MissingDependency without the package `cyclonedx-python-lib`.
+    Raises UsageError if the module cannot be read, or does not say how it was built, MalformedWasm if it is none, and
+    MissingDependency without the package `cyclonedx-python-lib`.
     """
     try:
         data = Path(module).read_bytes()
     except OSError as error:
-        raise CompilerError(f"{module}: cannot be read: {error.strerror or error}") from error
+        raise UsageError(f"{module}: {error.strerror or error}") from error
     made = provenance.of_module(data)
     if made is None:
         raise UsageError(f"{module}: does not say how it was built; only modules of pyfilter do")
@@ -59,20 +60,12 @@ def _bom(data: bytes, made: Provenance) -> Bom:
         serial_number=uuid.uuid5(_NAMESPACE, digest),
         metadata=BomMetaData(
             component=module,
-            timestamp=datetime.fromtimestamp(_epoch(), UTC),
+            timestamp=created_time() or datetime.fromtimestamp(0, UTC),
             tools=ToolRepository(components=[_tool(made)]),
         ),
     )
     bom.register_dependency(module, parts)
     return bom
-
-
-def _epoch() -> int:
-    text = os.environ.get("SOURCE_DATE_EPOCH", "0")
-    try:
-        return int(text)
-    except ValueError:
-        raise UsageError(f"SOURCE_DATE_EPOCH is a number of seconds, not {text!r}") from None
 
 
 def _module(data: bytes, digest: str) -> Component:

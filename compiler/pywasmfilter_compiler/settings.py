@@ -55,6 +55,8 @@ def _read(file: Path) -> object:
         tools = tomllib.loads(file.read_text(encoding="utf-8")).get("tool")
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise UsageError(f"{file}: {error}") from error
+    except RecursionError:
+        raise UsageError(f"{file}: it is nested too deeply") from None
     return tools.get("pyfilter") if isinstance(tools, dict) else None
 
 

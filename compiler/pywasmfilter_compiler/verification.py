@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
 
-from . import provenance, runtime_image
-from .errors import CompilerError
+from . import module_writer, provenance, runtime_image
+from .errors import UsageError
 from .pipeline import StrPath, build
 from .provenance import Provenance
 from .runtime_image import RuntimeImage
@@ -24,9 +24,11 @@ from .sources import SITE_PACKAGES, Sources, installed_roots
 from .wasm import sections
 from .wasm.binary import raw_sections
 from .wasm.cursor import Cursor
+from .wasm.module import Export
 
 Result = Literal["same", "different", "unknown"]
 
+_CODE: Final = "interpreter's code"
 _NO_PROVENANCE: Final = "the module does not say how it was built; only modules of pyfilter do"
 
 
@@ -48,9 +50,9 @@ class Verification:
 
     @property
     def ok(self) -> bool:
-        """Whether nothing is different, and something could be compared."""
-        results = {check.result for check in self.checks}
-        return "different" not in results and "same" in results
+        """Whether nothing is different, and the code is what it should be: a module could claim another version."""
+        results = {check.name: check.result for check in self.checks}
+        return "different" not in results.values() and results.get(_CODE) == "same"
 
 
 def verify(
@@ -58,12 +60,12 @@ def verify(
 ) -> Verification:
     """Compare a module with what its build makes here. `paths` are those of its filters, as `build` takes them.
 
-    Raises MalformedWasm for what is no module, CompilerError if it cannot be read, and whatever `build` does.
+    Raises MalformedWasm for what is no module, UsageError if it cannot be read, and whatever `build` does.
     """
     try:
         data = Path(module).read_bytes()
     except OSError as error:
-        raise CompilerError(f"{module}: cannot be read: {error.strerror or error}") from error
+        raise UsageError(f"{module}: {error.strerror or error}") from error
     made = provenance.of_module(data)
     if made is None:
         checks = [Check("provenance", "unknown", _NO_PROVENANCE)]
@@ -98,14 +100,21 @@ def _tools(made: Provenance) -> Check:
 def _code(data: bytes, made: Provenance, image: RuntimeImage) -> Check:
     kind = {"compiler": made.compiler, "name_missing": bool(made.options["name_missing"])}
     expected = image.code(made.left_out, **kind) if made.options["prune"] else image.whole_code()
-    name = "interpreter's code"
-    if _code_section(data) == _code_section(expected):
-        return Check(name, "same", f"{len(_code_section(data)):,} bytes")
-    return Check(name, "different", "it is not what the linker makes of this version's interpreter")
+    found = _sections(data)
+    if found == _sections(expected) and _exports(data) <= _exports(expected):
+        return Check(_CODE, "same", f"{len(found[sections.CODE]):,} bytes")
+    return Check(_CODE, "different", "it is not what the linker makes of this version's interpreter")
 
 
-def _code_section(module: bytes) -> bytes:
-    return next((content.rest() for number, _, content in raw_sections(Cursor(module)) if number == sections.CODE), b"")
+def _sections(module: bytes) -> dict[int, bytes]:
+    """All that decides which code runs when a function is called: code, and what its numbers mean."""
+    wanted = (*module_writer.COPIED, sections.START)
+    return {number: content.rest() for number, _, content in raw_sections(Cursor(module)) if number in wanted}
+
+
+def _exports(module: bytes) -> frozenset[Export]:
+    found = (content for number, _, content in raw_sections(Cursor(module)) if number == sections.EXPORT)
+    return frozenset(export for content in found for export in content.vec(sections.export))
 
 
 def _is_standard(name: str, sources: Sources) -> bool:
@@ -139,7 +148,7 @@ def _rebuilt(data: bytes, made: Provenance, paths: list[StrPath], progress: Call
     if other is None or other.sources != made.sources:
         names = _differing(made.sources, other.sources if other else {})
         return Check("filter", "different", f"other sources: {', '.join(names)}")
-    if _code_section(again) != _code_section(data) or other != made:
+    if (_sections(again), _exports(again)) != (_sections(data), _exports(data)) or other != made:
         return Check("filter", "different", "the same sources, and another module")
     return Check("filter", "same", "built again: the same sources, code and options, in another runtime image")
 

@@ -166,6 +166,27 @@ def test_another_version(folder: Path, tmp_path: Path) -> None:
     assert "interpreter's code" not in {check.name for check in found.checks}
 
 
+def test_a_forged_version(folder: Path, tmp_path: Path) -> None:
+    """A module that claims another version, so that its code is not compared, is not called right."""
+    versions = {"python": "3.14.0", "pywasmfilter": "0.0.1", "componentize-py": "0.25.1"}
+    assert not verify(forged(folder, tmp_path, versions=versions, sources={}, packages=[])).ok
+
+
+@pytest.mark.parametrize("what", ["elements", "exports"])
+def test_code_under_other_numbers(folder: Path, tmp_path: Path, what: str) -> None:
+    """Functions that are called in place of others are told, though all of them are the interpreter's."""
+    module = decode((folder / "checked.wasm").read_bytes())
+    if what == "exports":
+        functions = [item for item in module.exports if item.name.startswith("proxy_on_")]
+        one, other = functions[:2]
+        module.exports = [item._replace(index=other.index) if item is one else item for item in module.exports]
+    else:
+        module.elements.append(module.elements[0])
+    path = tmp_path / "forged.wasm"
+    path.write_bytes(encode(module))
+    assert results(path)["interpreter's code"] == "different"
+
+
 def test_a_package_that_is_not_installed(folder: Path, tmp_path: Path) -> None:
     """It cannot be compared, and is no reason to call the module wrong."""
     path = forged(folder, tmp_path, packages=[["gone", "1.0", "", ["gone"]]], sources={"gone": "0" * 64})

@@ -90,7 +90,7 @@ def record(module: Path) -> Iterator[dict[str, Any]]:
     import hashlib
 
     fields = {
-        "reference": "registry.example.com/team/edge:1.2.0",
+        "reference": "oci://registry.example.com/team/edge:1.2.0",
         "format": "compat",
         "manifest_digest": "sha256:" + "ab" * 32,
         "module_sha256": hashlib.sha256(module.read_bytes()).hexdigest(),

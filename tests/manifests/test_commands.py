@@ -43,7 +43,7 @@ def test_a_plugin_that_is_not_there(pyfilter: Pyfilter) -> None:
     assert "has the plugins hello, log, raw; say which: --plugin" in result.stderr
     result = pyfilter("manifest", "--plugin", "nobody", *OCI)
     assert result.exit_code == 1
-    assert "its plugins (root_id, pluginName) are: hello, log, raw" in result.stderr
+    assert "has no plugin 'nobody'; its plugins are hello, log, raw" in result.stderr
 
 
 @pytest.mark.parametrize(
@@ -193,7 +193,7 @@ def test_envoy_gateway(manifest: Manifest, refused: Any, record: dict[str, Any])
         {"group": "gateway.networking.k8s.io", "kind": "HTTPRoute", "name": "backend"}
     ]
     (wasm,) = policy["spec"]["wasm"]
-    image = {"url": record["reference"], "sha256": "ab" * 32, "pullSecretRef": {"name": "s"}}
+    image = {"url": record["reference"].removeprefix("oci://"), "sha256": "ab" * 32, "pullSecretRef": {"name": "s"}}
     assert wasm == {
         "name": "edge",
         "rootID": "hello",
@@ -324,7 +324,7 @@ def test_check_of_what_does_not_work(pyfilter: Pyfilter) -> None:
     ):
         result = pyfilter("check", *words)
         assert result.exit_code == 1, result.output
-        assert expected in result.stdout
+        assert expected in result.output
 
 
 @pytest.mark.parametrize("target", ["nginx", "istio-", "envoy-gateway-1.2", "istio-x", "1.36", ""])
@@ -437,3 +437,53 @@ def test_deploy_fails(pyfilter: Pyfilter, kubectl: Path, monkeypatch: pytest.Mon
     assert result.exit_code == 1
     assert "there is no kubectl on PATH" in result.stderr
     assert result.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--url", "https://[::1"], "this is no URL"),
+        (["--url", "oci://:::"], "this is no URL"),
+        (["--url", "https://ada:s3cret@r.example.com/a.wasm"], "no place for user names and passwords"),
+        ([*OCI, "--upstream", "near=http://h\nx"], "this is no URL of a service"),
+        ([*OCI, "--upstream", "near=http://ada:s3cret@h"], "holds no user name and password"),
+        ([*OCI, "--env", "A\nB=x"], "--env takes NAME=VALUE"),
+        ([*OCI, "--selector", "app=a", "--selector", "app=b"], "app is given twice"),
+        (["--carry", "init-container", "--workload", "deployment/x"], "an image with /plugin.wasm and a cp in it"),
+        (["--target", "envoyfilter", "--target-ref", "Service/x", *OCI], "an EnvoyFilter would do nothing"),
+    ],
+)
+def test_what_makes_no_sense(refused: Any, record: dict[str, Any], options: list[str], message: str) -> None:
+    """It is refused, and a password is not repeated."""
+    said = refused(*options)
+    assert message in said
+    assert "s3cret" not in said
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        ("selector = {canary = true}", "canary is a text: put it in quotes"),
+        ('env = {"A=B" = "x"}', "A=B is no name"),
+        ("config = {value = 1979-05-27}", "which has no dates"),
+        ("config = {value = nan}", "neither nan nor inf"),
+        ("x = " + "[" * 3000, "nested too deeply"),
+    ],
+)
+def test_settings_that_make_no_sense(module: Path, refused: Any, table: str, message: str) -> None:
+    """The file is named, and what is wrong in it."""
+    (module.parent / "pyproject.toml").write_text(f"[tool.pyfilter.manifest]\n{table}\n")
+    said = refused(*OCI)
+    assert "pyproject.toml" in said
+    assert message in said
+
+
+def test_a_setting_of_an_inline_filter_is_found_from_its_folder(
+    module: Path, pyfilter: Pyfilter, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Wherever the command is given."""
+    (module.parent / "pyproject.toml").write_text('[tool.pyfilter.manifest]\ninline = "mine.py"\n')
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    said = pyfilter("manifest", *OCI).stderr
+    assert str(module.parent / "mine.py") in said.replace("\n", "")

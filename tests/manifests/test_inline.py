@@ -119,6 +119,14 @@ def test_a_source_that_is_wrong(run: Callable[..., Result], command: str, source
     assert message in done.stderr
 
 
+def test_a_tcp_filter(run: Callable[..., Result]) -> None:
+    """What the source's own callbacks are for decides, and not those of the module, which has all."""
+    text = "from pywasmfilter import *\n@tcp_filter('raw')\nclass Raw(TcpContext):\n"
+    Path("raw.py").write_text(f"{text}    def on_downstream_data(self, data_size, end_of_stream): ...\n")
+    (made,) = objects(run("manifest", *OCI, inline="raw.py"))
+    assert made["spec"]["type"] == "NETWORK"
+
+
 def test_its_configuration_is_checked(run: Callable[..., Result]) -> None:
     """The filter is started with its own configuration, so that one it refuses is not written."""
     done = run("manifest", *OCI, "--config", '{"txt": "hi"}')

@@ -100,6 +100,18 @@ def test_push_a_module(folder: Path, guarded: str) -> None:
     assert said["plugins"] == ["the gate"]
 
 
+def test_a_manifest_of_what_was_pushed(folder: Path, module: Path, guarded: str) -> None:
+    """`pyfilter manifest` finds the image and its digest in the record that a push leaves beside the module."""
+    succeed("build", "filter.py", "-o", module)
+    push = ("push", module, f"oci://{guarded}/team/gate:3", "--insecure", "--username", USER, "--password-stdin")
+    succeed(*push, stdin=PASSWORD)
+    made = json.loads(succeed("manifest", module, "--selector", "app=gate", "--json"))
+    record = read_record(module.with_suffix(".image.json"))
+    assert made["spec"]["url"] == f"oci://{guarded}/team/gate:3"
+    assert f"sha256:{made['spec']['sha256']}" == record.manifest_digest
+    assert made["spec"]["pluginName"] == "the gate"
+
+
 def test_what_is_said_of_an_image(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Labels follow from the module and the time; options add to them and replace them."""
     monkeypatch.setenv("SOURCE_DATE_EPOCH", "1700000000")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import socket
 import threading
+import tracemalloc
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -324,6 +325,28 @@ def test_a_token(module: Path) -> None:
     assert others == {None, "Bearer t"}
 
 
+@pytest.mark.parametrize("realm", ["http://[::1", "http://127.0.0.1:x/token"])
+def test_an_address_that_is_none(module: Path, realm: str) -> None:
+    """Where a token would be, and where an upload would go, may be no address at all."""
+    with Server(lambda _: challenge(realm)).running() as server, pytest.raises(RegistryError):
+        push_to(server, module, username="ada", password="s3cret")
+    uploads = Response(202, headers={"Location": realm})
+    answers = Server(lambda asked: uploads if asked.method == "POST" else None)
+    with answers.running() as server, pytest.raises(RegistryError):
+        push_to(server, module)
+
+
+def test_an_answer_without_end(module: Path) -> None:
+    """No more is read of an answer than a few megabytes."""
+    with Server(lambda _: Response(403, bytes(64 << 20))).running() as server:
+        tracemalloc.start()
+        with pytest.raises(RegistryError):
+            push_to(server, module)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 150 << 20  # the server's own copies are in this process
+
+
 def test_a_token_for_nobody(module: Path) -> None:
     """Without credentials an anonymous token is asked for."""
     with with_tokens(Response(200, b'{"access_token": "t"}')).running() as server:
@@ -340,6 +363,18 @@ def test_an_identity_token(module: Path, nobody: Path) -> None:
     asked = next(request for request in server.requests if request.path.startswith("/token"))
     assert asked.method == "POST"
     assert b"grant_type=refresh_token&refresh_token=i&" in asked.body
+
+
+def test_an_identity_token_stays_where_it_belongs(module: Path, nobody: Path) -> None:
+    """A service of tokens that redirects elsewhere does not make it repeat the body, with the token in it, there."""
+    with Server(lambda _: Response(200, b'{"access_token": "t"}')).running() as elsewhere:
+        token = Response(307, headers={"Location": f"http://{elsewhere.address}/token"})
+        with with_tokens(token).running() as server:
+            config = f'{{"auths": {{"{server.address}": {{"identitytoken": "i"}}}}}}'
+            (nobody / "config.json").write_text(config, encoding="utf-8")
+            with pytest.raises(RegistryError):
+                push_to(server, module)
+    assert elsewhere.requests == []
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import pywasmfilter
 # Files of the package that users import by their own name, or not at all.
 SUBMODULES = {
     *("buffers", "callouts", "contexts", "decorators", "exceptions", "headers", "metrics", "registry", "shared"),
-    *("calls", "config", "messages", "testing", "types"),
+    *("calls", "config", "inline", "inline_runtime", "messages", "testing", "types"),
 }
 NOT_EXPORTED = {"TYPE_CHECKING", "annotations"}
 

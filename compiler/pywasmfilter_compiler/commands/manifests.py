@@ -179,9 +179,11 @@ def _kubectl(context: str | None) -> list[str]:
 def _current_context(kubectl: list[str]) -> str:
     import subprocess  # noqa: PLC0415
 
-    done = subprocess.run(  # noqa: S603  # the user's own kubectl
-        [*kubectl, "config", "current-context"], capture_output=True, text=True, check=False
-    )
+    words = [*kubectl, "config", "current-context"]
+    try:
+        done = subprocess.run(words, capture_output=True, text=True, check=False)  # noqa: S603  # the user's own kubectl
+    except OSError as error:
+        raise ToolError(f"{kubectl[0]}: {error.strerror or error}") from error
     return done.stdout.strip() or "none"
 
 
@@ -263,7 +265,8 @@ def check(
 def _settings_for(facts: ModuleFacts) -> dict[str, Any]:
     """The settings that say how plugins of the module start."""
     settings = _settings(facts.path)
-    return {key: settings[key] for key in ("plugin", "type", "config", "vm_config", "env", "inline") if key in settings}
+    names = ("plugin", "type", "config", "vm_config", "env", "inline", "allow_on_headers_stop_iteration")
+    return {name: settings[name] for name in names if name in settings}
 
 
 # What the commands have in common

@@ -43,8 +43,8 @@ def verify(ctx: click.Context, module: Path, paths: tuple[Path, ...], as_json: b
 
     The code of the interpreter is made again for the versions and options that the module names, and the sources of
     the standard library and of packages are compared with those that are installed here. With the filters' PATH, as
-    `pyfilter build` takes it, the whole module is built again. The exit code is 1 if anything is different, or nothing
-    could be compared.
+    `pyfilter build` takes it, the whole module is built again. The exit code is 1 if anything is different, or the code
+    could not be compared.
     """
     from pywasmfilter_compiler.verification import verify as compare  # noqa: PLC0415
 

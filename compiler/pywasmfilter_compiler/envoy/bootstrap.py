@@ -247,6 +247,10 @@ def split_service(url: str, schemes: Sequence[str] = ("http", "https")) -> tuple
         port = parts.port
     except ValueError as error:
         raise UsageError(f"upstream {url!r}: {error}") from None
+    if "@" in parts.netloc:  # may be a password, which is not repeated
+        raise UsageError("the URL of an upstream holds no user name and password")
+    if not url.isprintable() or " " in url or port == 0:  # `urlsplit` takes line breaks out
+        raise UsageError(f"upstream {url!r}: this is no URL of a service")
     if parts.scheme not in schemes or not parts.hostname or parts.path not in {"", "/"} or parts.query:
         expected = " or ".join(f"{scheme}://host:port" for scheme in schemes)
         raise UsageError(f"upstream {url!r}: expected {expected} (Envoy keeps the path of each request)")

@@ -54,12 +54,7 @@ _FETCH_SECONDS: Final = "60s"
 def plugin_filter(request: Request, plugin: PluginUse, *, by_agent: bool = False) -> Config:
     """An HTTP filter, a network filter or an access logger. `by_agent`: Istio's agent gets the module."""
     message = {"@type": TYPE + MESSAGES[plugin.kind], "config": plugin_config(request, plugin, by_agent=by_agent)}
-    return {"name": filter_name(request, plugin), "typed_config": message}
-
-
-def filter_name(request: Request, plugin: PluginUse) -> str:
-    """A name that no other filter has."""
-    return "envoy.access_loggers.wasm" if plugin.kind == "access-log" else request.object_name(plugin)
+    return {"name": request.object_name(plugin), "typed_config": message}
 
 
 def plugin_config(request: Request, plugin: PluginUse, *, by_agent: bool = False) -> Config:

@@ -158,6 +158,11 @@ def url_notes(request: Request) -> Iterator[str]:
 
 def generate_envoy_filter(request: Request) -> list[Document]:
     """One EnvoyFilter with all plugins."""
+    for ref in request.target_refs:
+        if ref["kind"] not in {"Gateway", "GatewayClass"}:  # only waypoints have those, whose filters have other places
+            raise UsageError(
+                f"--target-ref {ref['kind']}/{ref['name']}: --target istio has these; an EnvoyFilter would do nothing"
+            )
     if request.hold_headers:
         versions.require("istio", "allow_on_headers_stop_iteration", request.istio)
     full = with_upstreams(request)

@@ -42,8 +42,15 @@ _MEANT_FOR: Final[dict[str, frozenset[str]]] = {
 
 
 def _pairs(value: object) -> object:
-    """A table as `NAME=VALUE` texts."""
-    return [f"{key}={text}" for key, text in value.items()] if isinstance(value, dict) else value
+    """A table as `NAME=VALUE` texts. TOML's other values are not guessed: `true` is no `True`."""
+    if not isinstance(value, dict):
+        return value
+    for key, text in value.items():
+        if "=" in key:
+            raise ValueError(f"{key} is no name: there is a = in it")
+        if not isinstance(text, str):
+            raise ValueError(f"{key} is a text: put it in quotes")  # noqa: TRY004  # which pydantic shows
+    return [f"{key}={text}" for key, text in value.items()]
 
 
 def _list(value: object) -> object:
@@ -54,7 +61,12 @@ def _list(value: object) -> object:
 def _configurations(value: object) -> object:
     """A table as the JSON of it."""
     values = value if isinstance(value, list) else [value]
-    return [json.dumps(item) if isinstance(item, dict) else item for item in values]
+    try:
+        return [json.dumps(item, allow_nan=False) if isinstance(item, dict) else item for item in values]
+    except TypeError:  # a date or a time
+        raise ValueError("it is to become JSON, which has no dates: put them in quotes") from None
+    except ValueError:
+        raise ValueError("it is to become JSON, which has neither nan nor inf") from None
 
 
 Texts: TypeAlias = Annotated[list[str], BeforeValidator(_list)]
@@ -91,7 +103,7 @@ class Options(BaseModel):
     envoy: str | None = None
     carry: Carry | None = None
     workload: str | None = None
-    container: str = "envoy"
+    container: str = Field(default="envoy", min_length=1)
     image: str | None = None
     inline: str | None = Field(default=None, min_length=1)
 
@@ -148,6 +160,8 @@ def from_table(table: object, file: Path) -> dict[str, Any]:
         settings["config"] = [_at(text, file.parent) for text in settings["config"]]
     if "vm_config" in settings:
         settings["vm_config"] = _at(settings["vm_config"], file.parent)
+    if "inline" in settings:
+        settings["inline"] = str(file.parent / settings["inline"])
     return settings
 
 

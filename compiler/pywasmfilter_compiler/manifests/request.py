@@ -11,7 +11,7 @@ from typing import Any, Final, TypeVar
 from urllib.parse import urlsplit
 
 from pywasmfilter_compiler.envoy.bootstrap import HOLDS_HEADERS, split_service
-from pywasmfilter_compiler.errors import UsageError
+from pywasmfilter_compiler.errors import BinaryError, CompilerError, UsageError
 from pywasmfilter_compiler.inline import check_inline, inline_configuration
 from pywasmfilter_compiler.module_report import ModuleReport, inspect
 from pywasmfilter_compiler.oci.record import ImageRecord, read_record, record_path
@@ -41,10 +41,11 @@ _WORKLOADS: Final = {kind.lower(): kind for kind in ("Deployment", "StatefulSet"
 
 @dataclass(frozen=True, slots=True)
 class Inline:
-    """The source of an inline filter, and the name of its plugin."""
+    """The source of an inline filter, the name of its plugin, and the callbacks that it hears."""
 
     source: str
     plugin: str
+    callbacks: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +57,11 @@ class ModuleFacts:
     record: ImageRecord | None
     upstreams: tuple[Upstream, ...]
     inline: Inline | None = None
+
+    @property
+    def callbacks(self) -> tuple[str, ...]:
+        """Those that the plugins hear. A module for inline filters has all of them, whatever a source has."""
+        return self.inline.callbacks if self.inline else self.report.callbacks
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,7 +183,11 @@ class Request:
 
 def read_module(path: Path) -> ModuleFacts:
     """The facts. Raises UsageError for a file that cannot be read, and BinaryError for what is no module."""
-    report, file = inspect(path, compress=False), record_path(path)
+    try:
+        report, file = inspect(path, compress=False), record_path(path)
+    except BinaryError as error:
+        advice = "; pyfilter build makes a module of a filter" if path.suffix == ".py" else ""
+        raise type(error)(f"{path}: {error.message}{advice}", error.offset) from None
     return ModuleFacts(path, report, read_record(file) if file.exists() else None, report.upstreams)
 
 
@@ -224,6 +234,9 @@ def make_request(module: ModuleFacts, options: Options) -> Request:
 
 
 def _check(request: Request) -> None:
+    names = [request.object_name(plugin) for plugin in request.plugins]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise UsageError(f"several plugins would be called {', '.join(twice)}: each is given once for a --type")
     known = {upstream.name for upstream in request.module.upstreams}
     for name in request.upstream_urls:
         if name not in known:
@@ -249,7 +262,7 @@ def _url(module: ModuleFacts, options: Options) -> str:
     if options.carry is not None:
         return f"file://{MOUNTED}"
     if module.record and module.record.reference and options.target not in {"envoy", "envoy-filter", "kuma"}:
-        return f"oci://{module.record.reference}"
+        return module.record.reference
     if options.target in {"envoy", "envoy-filter"}:
         return f"file://{module.path.resolve()}"
     raise UsageError(
@@ -260,13 +273,23 @@ def _url(module: ModuleFacts, options: Options) -> str:
 
 def _checked_url(url: str) -> str:
     scheme, _, rest = url.partition("://")
+    if "@" in rest.partition("/")[0]:  # may be a password, which is not repeated
+        raise UsageError("--url: a manifest is no place for user names and passwords: see --pull-secret")
     if scheme not in {"oci", "https", "http", "file"}:
         raise UsageError(f"--url {url}: the scheme is oci, https, http or file")
     if scheme == "file" and not rest.startswith("/"):
         raise UsageError(f"--url {url}: a file has a whole path, file:///var/local/wasm/plugin.wasm")
-    if not rest.strip("/") or re.search(r"[\s\x00-\x1f\x7f]", rest):
+    if not rest.strip("/") or re.search(r"[\s\x00-\x1f\x7f]", rest) or not (scheme == "file" or _has_host(url)):
         raise UsageError(f"--url {url!r}: this is no URL")
     return url
+
+
+def _has_host(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
 
 
 def _checksum(module: ModuleFacts, url: str) -> str | None:
@@ -288,6 +311,8 @@ def _checksum(module: ModuleFacts, url: str) -> str | None:
         return None
     if record.module_sha256 != module.report.sha256:
         raise UsageError(f"{module.path}: the image {record.reference} has another module; push this one")
+    if record.format == "cncf":
+        raise UsageError(f"{module.path}: the image {record.reference} is of the format cncf, which no proxy takes")
     return record.manifest_digest.removeprefix("sha256:")
 
 
@@ -296,7 +321,11 @@ def _checksum(module: ModuleFacts, url: str) -> str | None:
 
 def _plugins(module: ModuleFacts, options: Options) -> tuple[PluginUse, ...]:
     names = options.plugin or [_only_plugin(module)]
-    kinds = _for_each("--type", options.type or [_kind(module.report)], names)
+    known = () if module.inline else module.report.plugins
+    for name in names:
+        if known and name not in known:
+            raise CompilerError(f"{module.path}: has no plugin {name!r}; its plugins are {', '.join(known)}")
+    kinds = _for_each("--type", options.type or [_kind(module.callbacks)], names)
     configurations = options.config or [""]
     if len(configurations) > len(names):
         raise UsageError(f"there are {len(configurations)} configurations for {len(names)} plugins")
@@ -326,7 +355,9 @@ def _with_source(module: ModuleFacts, file: str) -> ModuleFacts:
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"--inline {file}: {error}") from error
     found = check_inline(source, module.path, path=file)
-    return replace(module, upstreams=tuple(found.upstreams), inline=Inline(source, found.plugin))
+    return replace(
+        module, upstreams=tuple(found.upstreams), inline=Inline(source, found.plugin, tuple(found.callbacks))
+    )
 
 
 def _inline_configuration(source: str, configuration: bytes) -> bytes:
@@ -353,14 +384,14 @@ def _for_each(what: str, values: Sequence[T], names: Sequence[str]) -> list[T]:
     return [*values] if len(values) == len(names) else [values[0]] * len(names)
 
 
-def _kind(report: ModuleReport) -> Kind:
-    """What the callbacks of a module are for."""
-    callbacks = " ".join(report.callbacks)
-    if re.search("_on_(request|response)_", callbacks):
+def _kind(callbacks: Sequence[str]) -> Kind:
+    """What callbacks are for."""
+    names = " ".join(callbacks)
+    if re.search("_on_(request|response)_", names):
         return "http"
-    if re.search("_on_(new_connection|downstream_|upstream_)", callbacks):
+    if re.search("_on_(new_connection|downstream_|upstream_)", names):
         return "tcp"
-    return "access-log" if "proxy_on_log" in callbacks else "http"
+    return "access-log" if "proxy_on_log" in names else "http"
 
 
 def text_or_file(value: str) -> bytes:
@@ -381,6 +412,9 @@ def _table(what: str, texts: Sequence[str]) -> dict[str, str]:
     for text, (name, equals, _) in zip(texts, pairs, strict=True):
         if not equals or not name:
             raise UsageError(f"{what} takes NAME=VALUE, not {text!r}")
+    names = [name for name, _, _ in pairs]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise UsageError(f"{what}: {', '.join(twice)} is given twice")
     return {name: value for name, _, value in pairs}
 
 
@@ -389,7 +423,7 @@ def _environment(options: Options) -> dict[str, str | None]:
     environment: dict[str, str | None] = {}
     for text in options.env:
         name, equals, value = text.partition("=")
-        if not name or name in environment:
+        if not name.isprintable() or not name or name in environment:
             raise UsageError(f"--env takes NAME=VALUE, or NAME for the proxy's own, each name once; not {text!r}")
         environment[name] = value if equals else None
     if options.allow_on_headers_stop_iteration:
@@ -449,10 +483,22 @@ def _carried(module: ModuleFacts, options: Options) -> Carried | None:
     if not slash or not name or kind.lower() not in _WORKLOADS:
         kinds = ", ".join(_WORKLOADS)
         raise UsageError(f"--carry needs the workload whose pods bring the module: --workload KIND/NAME, of {kinds}")
-    image = options.image or (module.record.reference if module.record else None)
-    if image is None:
-        raise UsageError("--carry needs what has the module in it: --image REFERENCE, or an https:// URL of the module")
+    image = options.image or _recorded_image(module, options.carry)
     return Carried(options.carry, _WORKLOADS[kind.lower()], name, options.container, image.removeprefix("oci://"))
+
+
+def _recorded_image(module: ModuleFacts, how: Carry) -> str:
+    """The image that the module was pushed as. It has nothing but the module, so that only a volume can be made of it.
+
+    Raises UsageError if there is none, and if it has another module.
+    """
+    record = module.record
+    if how != "image-volume" or record is None or record.reference is None:
+        what = "REFERENCE" if how == "image-volume" else "REFERENCE of an image with /plugin.wasm and a cp in it"
+        raise UsageError(f"--carry {how} needs what has the module: --image {what}, or an https:// URL of the module")
+    if record.module_sha256 != module.report.sha256:
+        raise UsageError(f"{module.path}: the image {record.reference} has another module; push this one")
+    return record.reference
 
 
 def _dns(text: str) -> str:

@@ -18,6 +18,7 @@ from .documents import Document
 from .request import Request
 
 _SUBSET: Final = "pyfilter"
+_ROOT_NAMESPACE: Final = "istio-system"  # unless the mesh has another; plugins there are for the whole mesh
 
 
 def with_upstreams(request: Request) -> Request:
@@ -48,7 +49,7 @@ def _service_entry(request: Request, upstream: Upstream) -> Document:
     address = _address(upstream)
     spec = kinds.ServiceEntrySpec(
         hosts=[_host(upstream)],
-        export_to=["."],
+        export_to=_exported(request),
         location="MESH_EXTERNAL",
         resolution="STATIC" if address else "DNS",
         ports=[kinds.ServicePort(number=upstream.port, name=_protocol(upstream).lower(), protocol=_protocol(upstream))],
@@ -66,9 +67,14 @@ def _destination_rule(request: Request, upstream: Upstream) -> Document:
         ca_certificates="system",
     )
     subset = kinds.Subset(name=_SUBSET, traffic_policy=kinds.TrafficPolicy(tls=tls))
-    spec = kinds.DestinationRuleSpec(host=_host(upstream), export_to=["."], subsets=[subset])
-    note = "TLS with it, for those who call it by the name of this subset; applications are left alone."
+    spec = kinds.DestinationRuleSpec(host=_host(upstream), export_to=_exported(request), subsets=[subset])
+    note = "TLS with it, for those who call it by the name of this subset; the host itself is called as before."
     return Document(kinds.DestinationRule(metadata=_metadata(request, upstream), spec=spec).plain(), (note,))
+
+
+def _exported(request: Request) -> list[str]:
+    """Where it can be called from: the plugin's namespace, or the whole mesh, for a plugin of the root namespace."""
+    return ["*"] if request.namespace == _ROOT_NAMESPACE else ["."]
 
 
 def _cluster(request: Request, upstream: Upstream) -> str:

@@ -36,7 +36,8 @@ class Credentials:
 
 def config_file() -> Path:
     """Docker's configuration: in the folder that DOCKER_CONFIG names, or in the user's own."""
-    return Path(os.environ.get("DOCKER_CONFIG") or Path.home() / ".docker") / "config.json"
+    own = os.path.expanduser("~/.docker")  # noqa: PTH111  # which raises nothing where there is no home
+    return Path(os.environ.get("DOCKER_CONFIG") or own) / "config.json"
 
 
 def find(registry: str) -> Credentials | None:

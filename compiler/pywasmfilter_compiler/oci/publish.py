@@ -134,7 +134,7 @@ def _image(module: Path, description: Description, reference: str | None) -> tup
         raise CompilerError(f"{module}: no Proxy-Wasm module: it does not say which version of the ABI it is for")
     created = images.created_time()
     labels = {
-        _TITLE: description.name or module.stem,
+        _TITLE: description.name or os.fsencode(module.stem).decode("utf-8", "replace"),
         "pywasmfilter.abi": report.abi,
         **({"pywasmfilter.plugins": ",".join(report.plugins)} if report.plugins else {}),
         **({"pywasmfilter.version": _version()} if report.python_modules else {}),

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import itertools
 import re
 import ssl
 import tempfile
@@ -42,6 +43,8 @@ _LONGEST_PAUSE: Final = 20  # seconds; registries may ask for an hour
 _TRANSIENT: Final = frozenset({429, 500, 502, 503, 504})
 _EXPECTED: Final = {"HEAD": {200, 404}, "POST": {202}, "PUT": {200, 201, 202, 204}, "GET": {200}}
 _DOING: Final = {"HEAD": "looking for a blob", "POST": "starting an upload", "PUT": "uploading", "GET": "reading"}
+_CHUNK: Final = 1 << 16  # bytes
+_CHUNKS: Final = 64  # that are read of an answer
 _CLIENT: Final = "pyfilter"
 
 
@@ -176,7 +179,9 @@ class _Client(oras.provider.Registry):
             response = self.do_request(url, "GET", headers={"Accept": manifest.media_type})
             digest = f"sha256:{hashlib.sha256(response.content).hexdigest()}"
         if digest != manifest.digest:
-            raise not_a_registry(self._reference, f"the manifest that it has is {digest}, not {manifest.digest}")
+            raise not_a_registry(
+                self._reference, f"the manifest that it has is {ascii(digest)[1:-1][:100]}, not {manifest.digest}"
+            )
 
     def do_request(
         self,
@@ -188,7 +193,7 @@ class _Client(oras.provider.Registry):
     ) -> requests.Response:
         """Send a request, with credentials if the registry asks for them. Raises RegistryError for what it refuses."""
         response = self._send(method, url, data, headers)
-        if response.status_code == 401 and self._is_registry(url):
+        if response.status_code == 401 and self._is_registry(response.url):  # not one that it redirects to
             self._authorize(response)
             response = self._send(method, url, data, headers)
         if method == "HEAD" and 400 <= response.status_code < 500:
@@ -197,7 +202,7 @@ class _Client(oras.provider.Registry):
             if response.ok:
                 raise not_a_registry(self._reference, f"HTTP {response.status_code} to a {method}")
             raise self._refusal(response, _DOING[method])
-        if method == "POST" and not response.headers.get("Location"):
+        if method == "POST" and not _is_address(response.headers.get("Location")):
             raise not_a_registry(self._reference, "it does not say where to upload to")
         return response
 
@@ -211,9 +216,13 @@ class _Client(oras.provider.Registry):
 
     def _request(self, method: str, url: str, **options: Any) -> requests.Response:
         try:
-            return self.session.request(method, url, verify=self._tls_verify, **options)
+            response = self.session.request(method, url, verify=self._tls_verify, stream=True, **options)
+            # requests has no bound for what `content` gives, and an answer may have no end.
+            response._content = b"".join(itertools.islice(response.iter_content(_CHUNK), _CHUNKS))  # noqa: SLF001
         except (requests.RequestException, urllib3.exceptions.HTTPError, OSError, ValueError) as error:
             raise _unreachable(error, self._reference, url, self._access) from error
+        response.close()
+        return response
 
     def _is_registry(self, url: str) -> bool:
         """Whether it is the registry's own address. Uploads may go to a store that it names, without credentials."""
@@ -247,7 +256,7 @@ class _Client(oras.provider.Registry):
         who = self._credentials
         if who and who.identity_token:
             form = {"grant_type": "refresh_token", "refresh_token": who.identity_token, "client_id": _CLIENT, **values}
-            response = self._request("POST", realm, data=form)
+            response = self._request("POST", realm, data=form, allow_redirects=False)  # which would repeat the form
         else:
             headers = {"Authorization": _basic(who)} if who else {}
             response = self._request("GET", realm, params=values, headers=headers)
@@ -256,7 +265,7 @@ class _Client(oras.provider.Registry):
         try:
             answer = response.json()
             return str(answer.get("token") or answer["access_token"])
-        except (ValueError, KeyError, AttributeError):
+        except (ValueError, KeyError, AttributeError, RecursionError):
             raise not_a_registry(self._reference, f"{urlsplit(realm).netloc} gives no token") from None
 
 
@@ -264,9 +273,21 @@ def _trusted(access: Access) -> bool | str:
     return str(access.ca) if access.ca else not access.insecure
 
 
+def _is_address(text: str | None) -> bool:
+    """Whether it is a URL, or a path."""
+    try:
+        return bool(text) and urlsplit(text).port != 0
+    except ValueError:
+        return False
+
+
 def _origin(url: str) -> tuple[str, str | None, int | None]:
-    parts = urlsplit(url)
-    return parts.scheme, parts.hostname, parts.port or {"http": 80, "https": 443}.get(parts.scheme)
+    """Scheme, host and port; of what is no URL that of nobody."""
+    try:
+        parts = urlsplit(url)
+        return parts.scheme, parts.hostname, parts.port or {"http": 80, "https": 443}.get(parts.scheme)
+    except ValueError:
+        return "", None, None
 
 
 def _as_it_is(request: requests.PreparedRequest) -> requests.PreparedRequest:
@@ -281,7 +302,10 @@ def _basic(who: Credentials) -> str:
 
 
 def _unreachable(error: Exception, reference: Reference, url: str, access: Access) -> RegistryError:
-    host = urlsplit(url).netloc.rpartition("@")[2]
+    try:
+        host = urlsplit(url).netloc.rpartition("@")[2]
+    except ValueError:
+        raise not_a_registry(reference, "it names an address that is none") from error
     causes = _causes(error)
     told = " ".join(str(cause) for cause in causes)
     return RegistryError(f"{reference}: {host} {_why(error, causes, told, access)}")
