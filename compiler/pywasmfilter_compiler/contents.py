@@ -17,9 +17,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 from .sources import SITE_PACKAGES, STANDARD_LIBRARY
-from .wasm import sections
-from .wasm.binary import raw_sections, section_sizes
-from .wasm.cursor import Cursor
+from .wasm.binary import custom_section, section_sizes
 
 SECTION: Final = "pywasmfilter.modules"
 _BUILT_IN: Final = "built-in"
@@ -161,7 +159,5 @@ def _text(value: Any) -> str:
 
 def of_module(module: bytes) -> Contents | None:
     """The Python modules of a module, if it says. Raises MalformedWasm for what is no module."""
-    for number, _, content in raw_sections(Cursor(module)):
-        if number == sections.CUSTOM and (custom := sections.custom(content)).name == SECTION:
-            return decode(custom.content)
-    return None
+    content = custom_section(module, SECTION)
+    return None if content is None else decode(content)

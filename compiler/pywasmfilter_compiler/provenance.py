@@ -24,9 +24,7 @@ from typing import Any, Final
 from . import componentize
 from .hosts import ABI_VERSIONS
 from .sources import SITE_PACKAGES, Folder, Sources
-from .wasm import sections
-from .wasm.binary import raw_sections
-from .wasm.cursor import Cursor
+from .wasm.binary import custom_section
 
 SECTION: Final = "pywasmfilter.provenance"
 _SDK: Final = "pywasmfilter"
@@ -157,7 +155,5 @@ def _text(value: Any) -> str:
 
 def of_module(module: bytes) -> Provenance | None:
     """What a module says of its build, if it does. Raises MalformedWasm for what is no module."""
-    for number, _, content in raw_sections(Cursor(module)):
-        if number == sections.CUSTOM and (custom := sections.custom(content)).name == SECTION:
-            return decode(custom.content)
-    return None
+    content = custom_section(module, SECTION)
+    return None if content is None else decode(content)

@@ -10,9 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Final
 
-from .wasm import sections
-from .wasm.binary import raw_sections
-from .wasm.cursor import Cursor
+from .wasm.binary import custom_section
 
 SECTION: Final = "pywasmfilter.upstreams"
 
@@ -67,7 +65,5 @@ def _upstream(item: Mapping[str, Any]) -> Upstream:
 
 def of_module(module: bytes) -> tuple[Upstream, ...]:
     """The upstreams of a module, whoever compiled it. Raises MalformedWasm for what is no module."""
-    for number, _, content in raw_sections(Cursor(module)):
-        if number == sections.CUSTOM and (custom := sections.custom(content)).name == SECTION:
-            return decode(custom.content)
-    return ()
+    content = custom_section(module, SECTION)
+    return () if content is None else decode(content)

@@ -96,6 +96,14 @@ def section_sizes(data: bytes) -> list[tuple[str, int]]:
     return sizes
 
 
+def custom_section(data: bytes, name: str) -> bytes | None:
+    """The content of the first custom section of that name. Raises MalformedWasm for what is no module."""
+    for section, _, content in raw_sections(Cursor(data)):
+        if section == sections.CUSTOM and (custom := sections.custom(content)).name == name:
+            return custom.content
+    return None
+
+
 def _section(number: int, content: bytes) -> bytes:
     return bytes([number]) + encode_.sized(content)
 
